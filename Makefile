@@ -1,0 +1,53 @@
+# Every target sets up .venv by itself, and again only after pyproject.toml has changed.
+# Settings: make serve PORT=9000, make test PYTHON=python3.12
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint bench clean
+
+help: ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+serve: $(VENV)/.serve ## Serve the bundled model on http://HOST:PORT
+	$(BIN)/hdsynth serve --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.dev ## Run all tests
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.dev ## Check style, types and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## Measure the bundled model on this machine
+	$(BIN)/hdsynth bench
+
+clean: ## Remove the environment, build products and caches
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Serving needs no torch, so it installs the base and ONNX Runtime only.
+$(VENV)/.serve: pyproject.toml | $(BIN)/python
+	@echo "Installing hdsynth for serving into $(VENV) ..."
+	$(INSTALL) '.[cpu]'
+	@touch $@
+
+# The development set holds all of the serving set, so `make serve` after `make test` is ready too.
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing hdsynth for development into $(VENV) ..."
+	$(INSTALL) '.[dev]'
+	@touch $(VENV)/.serve $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+		echo "hdsynth needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12" >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,60 @@
+"""The classes of a label map: names and display colours (``classes.json`` of a data set)."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names and display colours; position i describes label value i."""
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    """(red, green, blue) 0..255 per class."""
+
+    def __post_init__(self) -> None:
+        """Refuse a palette that does not fit the names."""
+        if len(self.names) != len(self.palette):
+            raise ValueError(f"{len(self.names)} class names but {len(self.palette)} colours")
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    def colour(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Paint a label map (H, W) in the display colours: (H, W, 3) uint8; no class = white."""
+        table = np.full((256, 3), 255, np.uint8)
+        table[: len(self)] = self.palette
+        return table[label]
+
+
+def read_classes(path: Path) -> Classes:
+    """Read ``{"classes": [names], "palette": [[r, g, b], ...]}``; the palette is optional.
+
+    Raises FileNotFoundError, and ValueError naming the file when it has another form.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        names = tuple(str(name) for name in data["classes"])
+        palette = data.get("palette") or distinct_colours(len(names))
+        return Classes(names, tuple((int(r), int(g), int(b)) for r, g, b in palette))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{path}: expected {{"classes": [names], "palette": [[r, g, b], ...]}} ({error})'
+        ) from error
+
+
+def distinct_colours(count: int) -> list[tuple[int, int, int]]:
+    """Return ``count`` colours that differ well: the hue advances by the golden ratio."""
+    colours = []
+    for i in range(count):
+        rgb = colorsys.hsv_to_rgb(i * 0.618 % 1.0, 0.45 + 0.3 * (i % 2), 0.6 + 0.15 * (i % 3))
+        colours.append((round(rgb[0] * 255), round(rgb[1] * 255), round(rgb[2] * 255)))
+    return colours

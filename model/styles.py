@@ -1,0 +1,93 @@
+"""Style codes: which appearance every object of a scene gets.
+
+A model with styles carries, per class, the centres of K clusters of codes found in its training
+photographs (paper section 3.4). A scene's table has one row per object; rows are chosen by a
+hash of (seed, instance id), so the same seed gives the same picture on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.codec import Maps
+from model.errors import MapError
+
+StyleClusters = Mapping[int, NDArray[np.float32]]
+"""Class id -> (K, C) cluster centres; classes without clusters get the neutral code 0."""
+
+
+@dataclass(frozen=True)
+class StyleChoice:
+    """What the caller wants: a seed, and exceptions for single instances or whole classes.
+
+    An exception is a cluster number, or an explicit code of C values in [-1, 1].
+    """
+
+    seed: int = 0
+    instances: Mapping[int, int | tuple[float, ...]] = field(default_factory=dict)
+    """Instance id -> cluster number or code."""
+    classes: Mapping[int, int | tuple[float, ...]] = field(default_factory=dict)
+    """Class id -> cluster number or code, for its instances without an exception of their own."""
+
+
+def style_table(
+    maps: Maps, clusters: StyleClusters, channels: int, choice: StyleChoice
+) -> NDArray[np.float32]:
+    """Return one code per object of the scene: (M, channels) float32.
+
+    Raises MapError STYLE_NOT_FOUND or STYLE_INVALID naming the instance and what is allowed.
+    """
+    unknown = sorted(set(choice.instances) - set(maps.object_ids.tolist()))
+    if unknown:
+        raise MapError(
+            "STYLE_NOT_FOUND",
+            f"styles name instance {unknown[0]}, which is not in the instance map",
+        )
+    draws = hash_ids(choice.seed, maps.object_ids)
+    table = np.zeros((len(maps.object_ids), channels), np.float32)
+    objects = zip(maps.object_ids.tolist(), maps.object_labels.tolist(), strict=True)
+    for row, (instance, label) in enumerate(objects):
+        centres = clusters.get(label)
+        wish = choice.instances.get(instance, choice.classes.get(label))
+        if wish is not None:
+            table[row] = _wished(wish, centres, channels, instance)
+        elif centres is not None:
+            table[row] = centres[int(draws[row] % np.uint64(len(centres)))]
+    return table
+
+
+def hash_ids(seed: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Mix a seed with ids into 64 well-spread bits each (the SplitMix64 finaliser)."""
+    with np.errstate(over="ignore"):
+        x = ids.astype(np.uint64) + np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+def _wished(
+    wish: int | tuple[float, ...],
+    centres: NDArray[np.float32] | None,
+    channels: int,
+    instance: int,
+) -> NDArray[np.float32]:
+    if isinstance(wish, int):
+        count = 0 if centres is None else len(centres)
+        if centres is None or not 0 <= wish < count:
+            raise MapError(
+                "STYLE_NOT_FOUND",
+                f"instance {instance}: there is no style {wish}; its class has {count} styles"
+                + (f", 0 to {count - 1}" if count else ""),
+            )
+        return centres[wish]
+    code = np.asarray(wish, np.float32)
+    if code.shape != (channels,) or not np.isfinite(code).all() or (np.abs(code) > 1).any():
+        raise MapError(
+            "STYLE_INVALID",
+            f"instance {instance}: a style code is {channels} numbers in -1..1, not {list(wish)}",
+        )
+    return code

@@ -1,0 +1,162 @@
+"""The training loop: one long function that reads from top to bottom."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model.classes import read_classes
+from model.inputs import network_input
+from training.config import TrainConfig
+from training.data import PairDataset, find_pairs, run_loader
+from training.losses import adversarial_loss, colour_loss, feature_matching_loss
+from training.perceptual import PerceptualLoss
+from training.sheet import write_sheet
+from training.state import CHECKPOINT, TrainingState
+
+CONFIG_FILE = "config.json"
+
+
+def learning_rate(config: TrainConfig, position: int) -> float:
+    """Constant, then linear to zero over the last ``config.decay`` of the run."""
+    left = (config.images - position) / max(1.0, config.decay * config.images)
+    return config.learning_rate * min(1.0, left)
+
+
+def train(config: TrainConfig, folder: Path) -> TrainingState:
+    """Train into ``folder`` until ``config.images`` images are seen; the same call resumes.
+
+    Writes config.json, checkpoint.safetensors, progress.jsonl and sample sheets. SIGTERM and
+    Ctrl-C save a checkpoint and return early (``state.position < config.images``).
+    Raises ValueError, MapError or FileNotFoundError for unusable data before any step.
+    """
+    # Set up.
+    name = config.device if config.device != "auto" else _best_device()
+    device = torch.device(name)
+    data = Path(config.data)
+    classes = read_classes(data / "classes.json")
+    pairs = find_pairs(data)
+    dataset = PairDataset(pairs, len(classes), config.crop, config.scale, config.seed)
+    state = TrainingState(config, len(classes), device)
+    if config.crop % state.generator.spec.size_multiple:
+        raise ValueError(
+            f"crop {config.crop} is not a multiple of {state.generator.spec.size_multiple}"
+        )
+    perceptual = None
+    if config.perceptual_weights:
+        perceptual = PerceptualLoss(Path(config.perceptual_weights), config.perceptual_vgg16).to(device)
+        perceptual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / CHECKPOINT).exists():
+        state.load(folder)
+    elif config.init:
+        state.start_from(Path(config.init))
+    config.save(folder / CONFIG_FILE)
+
+    # A signal lets the current step finish, so that no checkpoint is torn.
+    stopping = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+
+    previous = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+    loader = run_loader(dataset, state.position, config.images, config.batch, config.workers)
+    bar = tqdm(total=config.images, initial=state.position, unit="img", dynamic_ncols=True)
+    log = (folder / "progress.jsonl").open("a", encoding="utf-8")
+    half = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    started, start_position = time.monotonic(), state.position
+    sums: dict[str, float] = {}
+    steps = 0
+    for batch in loader:
+        for optimizer in (state.optimizer_g, state.optimizer_d):
+            optimizer.param_groups[0]["lr"] = learning_rate(config, state.position)
+
+        # Labels travel as integers and are expanded on the device.
+        label, instance, index = (batch[k].to(device) for k in ("label", "instance", "index"))
+        real = batch["image"].to(device).float().div(127.5).sub(1.0)
+        real = real.contiguous(memory_format=torch.channels_last)
+        condition = network_input(state.input, label, instance)
+        with torch.autocast(device.type, half, enabled=half != torch.float32):
+            parts = [condition]
+            if state.encoder:
+                parts.append(state.encoder(real, index))
+            fake = state.generator(_channels_last(parts))
+
+            # One pass of the discriminator judges fake and real images: instance norm keeps
+            # them apart, and both losses share the result.
+            judged = state.discriminator(
+                torch.cat([_channels_last([condition, fake]), _channels_last([condition, real])])
+            )
+        count = len(label)
+        on_fake = [[t[:count] for t in scale] for scale in judged]
+        on_real = [[t[count:] for t in scale] for scale in judged]
+        losses = {
+            "discriminator": 0.5
+            * (adversarial_loss(on_fake, False) + adversarial_loss(on_real, True)),
+            "adversarial": adversarial_loss(on_fake, True),
+            "matching": config.feature_matching * feature_matching_loss(on_fake, on_real),
+        }
+        if perceptual:
+            with torch.autocast(device.type, half, enabled=half != torch.float32):
+                losses["perceptual"] = config.perceptual * perceptual(fake, real)
+
+        if config.colour:
+            losses["colour"] = config.colour * colour_loss(fake, real)
+
+        # Both gradients come from the weights before the step, as in the reference.
+        losses["discriminator"].backward(
+            inputs=list(state.discriminator.parameters()), retain_graph=True
+        )
+        generator_loss = torch.stack([v for k, v in losses.items() if k != "discriminator"]).sum()
+        generator_loss.backward(inputs=list(state.trained.parameters()))
+        for optimizer in (state.optimizer_g, state.optimizer_d):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        state.position += count
+        state.average(count, config.ema_images)
+
+        # Report.
+        steps += 1
+        for key, loss in losses.items():
+            sums[key] = sums.get(key, 0.0) + loss.item()
+        if not torch.isfinite(generator_loss):
+            raise FloatingPointError(
+                f"the loss is not finite at image {state.position}; the last checkpoint in "
+                f"{folder} is intact. Lower --learning-rate or use --precision float32"
+            )
+        bar.update(count)
+        if steps % 20 == 0:
+            bar.set_postfix({k: f"{v / steps:.2f}" for k, v in sums.items()})
+        if state.position % config.checkpoint_every < count or stopping:
+            means = {k: round(v / steps, 4) for k, v in sums.items()}
+            speed = (state.position - start_position) / (time.monotonic() - started)
+            record = {"images": state.position, "images_per_s": round(speed, 3), **means}
+            log.write(json.dumps(record) + "\n")
+            log.flush()
+            sums, steps = {}, 0
+            state.save(folder)
+            write_sheet(folder / "samples" / f"{state.position:08d}.png", state, dataset, classes)
+        if stopping:
+            break
+    for signal_number, handler in previous.items():
+        signal.signal(signal_number, handler)
+    bar.close()
+    log.close()
+    state.save(folder)
+    return state
+
+
+def _channels_last(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+
+
+def _best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"

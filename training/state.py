@@ -1,0 +1,131 @@
+"""Everything a run must remember: networks, averaged networks, optimisers and the position.
+
+Saved as safetensors plus JSON, so that reading a checkpoint never executes anything.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from model.discriminator import MultiscaleDiscriminator
+from model.encoder import Encoder
+from model.generator import build_generator
+from model.layers import init_weights
+from model.spec import DiscriminatorSpec, EncoderSpec, GeneratorSpec, InputSpec
+from training.config import TrainConfig
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class TrainingState:
+    """Networks and optimisers of one run, and how many images it has seen."""
+
+    def __init__(self, config: TrainConfig, label_count: int, device: torch.device) -> None:
+        """Draw fresh weights from ``config.seed``."""
+        torch.manual_seed(config.seed)
+        self.input = InputSpec(label_count, edges=True, style_channels=config.styles)
+        condition = label_count + 1
+        self.generator = build_generator(
+            GeneratorSpec(
+                "global", self.input.channels, width=config.width,
+                downsamplings=config.downsamplings, blocks=config.blocks,
+            )
+        )  # fmt: skip
+        self.encoder = Encoder(EncoderSpec(output_channels=config.styles)) if config.styles else None
+        self.discriminator = MultiscaleDiscriminator(
+            DiscriminatorSpec(
+                condition + 3,
+                width=config.discriminator_width,
+                scales=config.discriminator_scales,
+            )
+        )
+        self.trained = nn.ModuleDict({"generator": self.generator})
+        if self.encoder:
+            self.trained["encoder"] = self.encoder
+        for network in (self.trained, self.discriminator):
+            network.apply(init_weights)
+            # Convolutions run faster with channels last, on the CPU as on tensor cores.
+            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(self.trained).requires_grad_(False)
+        self.optimizer_g = _adam(self.trained, config)
+        self.optimizer_d = _adam(self.discriminator, config)
+        self.position = 0
+        """Images seen so far."""
+
+    def average(self, batch: int, half_life: int) -> None:
+        """Move the averaged weights towards the current ones.
+
+        The half-life in images grows with the run, so that early weights are soon forgotten.
+        """
+        beta = 0.5 ** (batch / max(1.0, min(half_life, 0.1 * self.position)))
+        averaged, current = list(self.averaged.parameters()), list(self.trained.parameters())
+        with torch.no_grad():
+            torch._foreach_lerp_(averaged, current, 1.0 - beta)
+            for kept, new in zip(self.averaged.buffers(), self.trained.buffers(), strict=True):
+                kept.copy_(new)
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint; an interrupted or failed write leaves the previous one."""
+        temporary = folder / f".{CHECKPOINT}.{os.getpid()}"
+        try:
+            save_file(
+                {name: t.detach().cpu().contiguous() for name, t in self._tensors()},
+                temporary,
+                metadata={"position": json.dumps(self.position)},
+            )
+            os.replace(temporary, folder / CHECKPOINT)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load(self, folder: Path) -> None:
+        """Restore a checkpoint written by ``save``; raises FileNotFoundError, ValueError."""
+        with safetensors.safe_open(folder / CHECKPOINT, "pt") as saved:
+            for name, tensor in self._tensors():
+                tensor.data.copy_(saved.get_tensor(name))
+            self.position = json.loads(saved.metadata()["position"])
+
+    def start_from(self, folder: Path) -> None:
+        """Take over another run's networks, current and averaged, with fresh optimisers."""
+        with safetensors.safe_open(folder / CHECKPOINT, "pt") as saved:
+            for name, tensor in self._tensors():
+                if not name.startswith("optimizer"):
+                    tensor.data.copy_(saved.get_tensor(name))
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor of the run under its name in the checkpoint file."""
+        for part, network in (
+            ("trained", self.trained),
+            ("averaged", self.averaged),
+            ("discriminator", self.discriminator),
+        ):
+            for name, tensor in network.state_dict().items():
+                yield f"{part}.{name}", tensor
+        for part, optimizer in (
+            ("optimizer_g", self.optimizer_g),
+            ("optimizer_d", self.optimizer_d),
+        ):
+            for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
+                for name, tensor in optimizer.state[parameter].items():
+                    yield f"{part}.{index}.{name}", tensor
+
+
+def _adam(network: nn.Module, config: TrainConfig) -> torch.optim.Adam:
+    """Adam with the paper's momenta and its state already in place, so that a load can fill it."""
+    parameters = list(network.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
+    for parameter in parameters:
+        optimizer.state[parameter] = {
+            "step": torch.zeros(()),
+            "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+        }
+    return optimizer
