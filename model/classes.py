@@ -28,6 +28,14 @@ class Classes:
         """Number of classes."""
         return len(self.names)
 
+    def index(self, name: str) -> int:
+        """Class id for a name or for its number in decimal; raises ValueError listing the names."""
+        if name in self.names:
+            return self.names.index(name)
+        if name.isdecimal() and int(name) < len(self):
+            return int(name)
+        raise ValueError(f"no class {name!r}; there are {', '.join(self.names)}")
+
     def colour(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Paint a label map (H, W) in the display colours: (H, W, 3) uint8; no class = white."""
         table = np.full((256, 3), 255, np.uint8)

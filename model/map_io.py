@@ -91,7 +91,7 @@ def _decode_png(data: bytes, max_pixels: int, name: str) -> NDArray[np.uint8] | 
     header = read_png_header(data, max_pixels, name)
     if header.colour_type not in (GREY, PALETTE):
         raise _colour_error(f"{_COLOURS[header.colour_type]} PNG", name)
-    chunks = pixel_chunks(data, name)
+    chunks = pixel_chunks(data, header, name)
     with decoding_errors(name):
         # Opened directly: Image.open would warn above a limit of its own.
         pixels = np.array(PngImageFile(io.BytesIO(chunks)))
@@ -176,7 +176,7 @@ def _to_int32(ids: NDArray[np.integer], name: str) -> NDArray[np.int32]:
                 f"{name}: id {value} at x={column}, y={row} does not fit into 32 bits with sign; "
                 f"number the instances below {limits.max + 1}",
             )
-    return np.ascontiguousarray(ids, np.int32)
+    return np.array(ids, np.int32, order="C")
 
 
 def _colour_error(what: str, name: str) -> MapError:

@@ -68,8 +68,8 @@ def decode_photo(data: bytes, *, max_pixels: int, name: str = "image") -> NDArra
     """
     found = require_format(data, tuple(_OPENERS), name, _RULE)
     if found == "PNG":
-        read_png_header(data, max_pixels, name)
-        data = pixel_chunks(data, name, keep=_PNG_DISPLAY_CHUNKS)
+        header = read_png_header(data, max_pixels, name)
+        data = pixel_chunks(data, header, name, keep=_PNG_DISPLAY_CHUNKS)
     with decoding_errors(name):
         # Opened directly: Image.open would warn above a limit of its own.
         image = _OPENERS[found](io.BytesIO(data))

@@ -1,7 +1,7 @@
-"""The container of a PNG file, read before any pixel is decompressed.
+"""The container of a PNG file, checked before a decoder sees it.
 
-A decoder gets only the chunks that make up the pixels, each with its checksum verified. Text and
-colour profiles, which may unpack to a thousand times their size, are never decompressed.
+A decoder gets only the chunks that make up the pixels, checked to be whole. Text and colour
+profiles, which may unpack to a thousand times their size, are never decompressed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+
+from isal import isal_zlib
 
 from model.errors import MapError
 from model.image_checks import check_pixels
@@ -24,6 +26,17 @@ _DEPTHS = {
     GREY_ALPHA: (8, 16),
     RGBA: (8, 16),
 }
+_CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+# Left, top, column step and row step of the seven interlacing passes (PNG, section 8.2).
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 # An ordinary encoder writes a chunk per 8 kB or more; a file of a million tiny ones is an attack.
 _MAX_CHUNKS = 1 << 16
 
@@ -38,6 +51,7 @@ class PngHeader:
     """Bits per channel: 1, 2, 4, 8 or 16."""
     colour_type: int
     """GREY, RGB, PALETTE, GREY_ALPHA or RGBA."""
+    interlaced: bool
 
 
 def read_png_header(data: bytes, max_pixels: int, name: str) -> PngHeader:
@@ -60,18 +74,20 @@ def read_png_header(data: bytes, max_pixels: int, name: str) -> PngHeader:
             f"{name}: its header gives {depth} bits, colour type {colour_type} and methods "
             f"{methods}, which PNG does not define",
         )
-    return PngHeader(width, height, depth, colour_type)
+    return PngHeader(width, height, depth, colour_type, interlaced=methods[2] == 1)
 
 
-def pixel_chunks(data: bytes, name: str, keep: frozenset[bytes] = frozenset()) -> bytes:
+def pixel_chunks(
+    data: bytes, header: PngHeader, name: str, keep: frozenset[bytes] = frozenset()
+) -> bytes:
     """Return the PNG file reduced to its critical chunks and those named in ``keep``.
 
     Raises MapError INVALID_IMAGE, saying what is wrong at which byte, and MULTIPLE_FRAMES for an
     animation.
     """
     wanted = _CRITICAL | keep
-    kept = [SIGNATURE]
-    offset, kind, has_pixels = len(SIGNATURE), b"", False
+    kept, pixels = [SIGNATURE], []
+    offset, kind = len(SIGNATURE), b""
     for _ in range(_MAX_CHUNKS):
         start = offset
         kind, offset = _next_chunk(data, start, name)
@@ -82,14 +98,45 @@ def pixel_chunks(data: bytes, name: str, keep: frozenset[bytes] = frozenset()) -
             raise MapError("INVALID_IMAGE", f"{name}: has a misplaced {kind!r} at byte {start}")
         if kind in wanted:
             kept.append(data[start:offset])
-        has_pixels |= kind == b"IDAT"
+        if kind == b"IDAT":
+            pixels.append(data[start + 8 : offset - 4])
         if kind == b"IEND":
             break
     else:
         raise MapError("INVALID_IMAGE", f"{name}: has more than {_MAX_CHUNKS} chunks")
-    if not has_pixels:
-        raise MapError("INVALID_IMAGE", f"{name}: has no pixel data (IDAT)")
+    _check_pixel_data(b"".join(pixels), header, name)
     return b"".join(kept)
+
+
+def _check_pixel_data(stream: bytes, header: PngHeader, name: str) -> None:
+    """Decompress the pixels to see that none is missing; Pillow would fill up with zeros."""
+    expected = _scanline_bytes(header)
+    decompressor = isal_zlib.decompressobj()
+    try:
+        found = len(decompressor.decompress(stream, expected + 1))
+    except isal_zlib.error as error:  # type: ignore[misc]  # the stub declares an instance
+        raise MapError(
+            "INVALID_IMAGE", f"{name}: its pixel data (IDAT) does not decompress: {error}"
+        ) from error
+    if found != expected or not decompressor.eof:
+        given = "more" if found > expected else found
+        raise MapError(
+            "INVALID_IMAGE",
+            f"{name}: its pixel data (IDAT) gives {given} of the {expected} bytes that "
+            f"{header.width}x{header.height} pixels need",
+        )
+
+
+def _scanline_bytes(header: PngHeader) -> int:
+    """Return how many bytes the rows take, each with its filter byte (PNG, section 7.2)."""
+    passes = _ADAM7 if header.interlaced else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, step_x, step_y in passes:
+        columns = -(-max(header.width - left, 0) // step_x)
+        rows = -(-max(header.height - top, 0) // step_y)
+        bits = columns * header.depth * _CHANNELS[header.colour_type]
+        total += rows * (1 + -(-bits // 8)) if columns else 0
+    return total
 
 
 def _next_chunk(data: bytes, start: int, name: str) -> tuple[bytes, int]:

@@ -60,6 +60,15 @@ def style_table(
     return table
 
 
+def style_wish(value: object) -> int | tuple[float, ...]:
+    """Read one style from JSON: a cluster number or a list of numbers; raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
+        return tuple(float(v) for v in value)
+    raise ValueError(f"a style is a whole number or a list of numbers, not {value!r}")
+
+
 def hash_ids(seed: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Mix a seed with ids into 64 well-spread bits each (the SplitMix64 finaliser)."""
     with np.errstate(over="ignore"):

@@ -36,10 +36,14 @@ class Synthesizer:
         label: NDArray[np.integer],
         instance: NDArray[np.integer] | None = None,
         choice: StyleChoice | None = None,
+        name: str = "label map",
     ) -> Scene:
-        """Check maps (H, W) and choose styles; costs no engine time. Raises MapError."""
+        """Check maps (H, W) and choose styles; costs no engine time.
+
+        Raises MapError, in whose message ``name`` stands for the label map.
+        """
         spec = self.bundle.input
-        maps = prepare_maps(label, instance, spec.label_count, self.bundle.ignore_labels)
+        maps = prepare_maps(label, instance, spec.label_count, self.bundle.ignore_labels, name)
         table = style_table(maps, self.bundle.styles, spec.style_channels, choice or StyleChoice())
         return Scene(maps, table)
 

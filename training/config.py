@@ -4,58 +4,59 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+
+def _setting(default: Any, text: str) -> Any:
+    """A field whose help text is also that of its command-line option."""
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one run. Lengths are counted in images, so batch size never changes them."""
+    """Settings of one run. Lengths are counted in images, so batch size never changes them.
+
+    ``data`` is a folder with classes.json, label/, image/ and (optional) instance/, whose files
+    are paired by name.
+    """
 
     data: str
-    """Folder with label/, image/ and (optional) instance/ of equally named files."""
-    images: int = 20_000
-    """Training length in images seen."""
-    decay: float = 0.5
-    """Share of the run, at its end, over which the learning rate falls linearly to zero."""
-    batch: int = 1
-    """Images per step."""
-    crop: int = 256
-    """Side of the square training crops in pixels; a multiple of the generator's size rule."""
-    scale: tuple[int, int] = (256, 384)
-    """Every photo is resized to a random shorter side in this range before cropping."""
-    width: int = 32
-    """Channels of the generator at full resolution."""
-    downsamplings: int = 3
-    blocks: int = 6
-    styles: int = 3
-    """Channels of the style code per instance; 0 = no style encoder."""
-    discriminator_width: int = 32
-    discriminator_scales: int = 2
-    feature_matching: float = 10.0
-    """Weight of the feature-matching loss (paper equation 5)."""
-    perceptual: float = 10.0
-    """Weight of the perceptual loss; needs perceptual_weights."""
-    perceptual_weights: str | None = None
-    """Folder with the perceptual networks' weights; None = no perceptual loss."""
-    perceptual_vgg16: bool = True
-    """Whether VGG16 compares beside SqueezeNet; False is much faster on a CPU."""
-    colour: float = 0.0
-    """Weight of the L1 distance between the photographs averaged over 8x8 pixels."""
-    learning_rate: float = 2e-4
-    ema_images: int = 2_000
-    """Half-life of the averaged weights that are shipped, in images."""
-    init: str | None = None
-    """Run folder whose networks this run starts from (with fresh optimisers)."""
-    precision: str = "float32"
-    """float32 or bfloat16 autocast; bfloat16 pays off where the processor computes it natively."""
-    seed: int = 0
-    checkpoint_every: int = 1_000
-    """Images between checkpoints and sample sheets."""
-    workers: int = 1
-    """Processes that load and crop images."""
-    device: str = "auto"
-    """cpu, cuda, or auto = cuda where there is one."""
+    images: int = _setting(20_000, "Length of the run in images seen.")
+    decay: float = _setting(0.5, "Share of the run, at its end, with a falling learning rate.")
+    batch: int = _setting(1, "Images per step.")
+    crop: int = _setting(256, "Side of the square training crops in pixels.")
+    scale: tuple[int, int] = _setting(
+        (256, 384), "Photos are resized to a random shorter side in this range, then cropped."
+    )
+    width: int = _setting(32, "Channels of the generator at full resolution.")
+    downsamplings: int = _setting(3, "Stride-2 layers of the generator.")
+    blocks: int = _setting(6, "Residual blocks of the generator.")
+    styles: int = _setting(3, "Channels of the style code per instance; 0 = no styles.")
+    discriminator_width: int = _setting(32, "Channels of the discriminator's first layer.")
+    discriminator_scales: int = _setting(2, "Sizes at which the discriminator judges.")
+    feature_matching: float = _setting(10.0, "Weight of the feature-matching loss.")
+    perceptual: float = _setting(10.0, "Weight of the perceptual loss.")
+    perceptual_weights: str | None = _setting(
+        None, "Folder with the perceptual networks' weights; without it there is no such loss."
+    )
+    perceptual_vgg16: bool = _setting(
+        True, "Compare in VGG16 beside SqueezeNet; costs most of the loss's time on a CPU."
+    )
+    colour: float = _setting(
+        0.0, "Weight of an L1 loss on photographs averaged over 8x8 pixels (not in the paper)."
+    )
+    learning_rate: float = _setting(2e-4, "Step size of Adam.")
+    ema_images: int = _setting(2_000, "Half-life in images of the averaged weights that ship.")
+    init: str | None = _setting(None, "Run folder whose networks this run starts from.")
+    precision: str = _setting(
+        "float32", "float32, or bfloat16 where the processor computes it natively."
+    )
+    seed: int = _setting(0, "Decides initial weights, order and crops.")
+    checkpoint_every: int = _setting(1_000, "Images between checkpoints and sample sheets.")
+    workers: int = _setting(1, "Processes that load images.")
+    device: str = _setting("auto", "cpu, cuda, or auto = cuda where there is one.")
 
     def save(self, path: Path) -> None:
         """Write the settings as JSON."""

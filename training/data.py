@@ -98,6 +98,21 @@ def load_example(pair: Pair, label_count: int) -> Example:
     return Example(maps.label, maps.instance, maps.index, image)
 
 
+def resize_example(example: Example, height: int, width: int) -> Example:
+    """Resize to (height, width): the photograph bicubically, ids by their nearest pixel."""
+
+    def resize(array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+        return np.asarray(Image.fromarray(array).resize((width, height), resample))
+
+    nearest = Image.Resampling.NEAREST
+    return Example(
+        resize(example.label, nearest),
+        resize(example.instance, nearest),
+        resize(example.index, nearest),
+        resize(example.image, Image.Resampling.BICUBIC),
+    )
+
+
 class PairDataset(Dataset[dict[str, Tensor]]):
     """Random crops of the pairs; item ``i`` is the i-th image of the run, not the i-th file."""
 
@@ -125,22 +140,20 @@ class PairDataset(Dataset[dict[str, Tensor]]):
         factor = rng.integers(self.scale[0], self.scale[1] + 1) / min(height, width)
         height = max(self.crop, round(height * factor))
         width = max(self.crop, round(width * factor))
+        example = resize_example(example, height, width)
         top = int(rng.integers(height - self.crop + 1))
         left = int(rng.integers(width - self.crop + 1))
         window = np.s_[top : top + self.crop, left : left + self.crop]
         flip = -1 if rng.random() < 0.5 else 1
 
-        def cut(array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
-            resized = np.asarray(Image.fromarray(array).resize((width, height), resample))
-            return np.ascontiguousarray(resized[window][:, ::flip])
+        def cut(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(array[window][:, ::flip]))
 
-        nearest = Image.Resampling.NEAREST
-        image = cut(example.image, Image.Resampling.BICUBIC)
         return {
-            "label": torch.from_numpy(cut(example.label, nearest)),
-            "instance": torch.from_numpy(cut(example.instance, nearest)),
-            "index": torch.from_numpy(cut(example.index, nearest)),
-            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "label": cut(example.label),
+            "instance": cut(example.instance),
+            "index": cut(example.index),
+            "image": cut(example.image).permute(2, 0, 1).contiguous(),
         }
 
 

@@ -59,7 +59,7 @@ def with_chunk(png: bytes, kind: bytes, body: bytes) -> bytes:
 
 def refusal(data: bytes, max_pixels: int = LIMIT) -> MapError:
     """Decode ``data`` as the upload "field" and return the error."""
-    with pytest.raises(MapError, match="^field: ") as caught:
+    with pytest.raises(MapError, match=r"^field: ") as caught:
         decode_photo(data, max_pixels=max_pixels, name="field")
     return caught.value
 
@@ -194,7 +194,7 @@ def test_unknown_suffix_and_missing_folder_are_named(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"use \.png, \.jpg, \.jpeg, \.webp") as caught:
             write_photo(tmp_path / name, smooth_photo(8, 8))
         assert str(caught.value).startswith(str(tmp_path / name))
-    with pytest.raises(FileNotFoundError, match="the folder .*missing does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*missing does not exist"):
         write_photo(tmp_path / "missing" / "photo.png", smooth_photo(8, 8))
 
 

@@ -1,0 +1,67 @@
+"""``hdsynth bundle``: look into a model bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from cli.options import FOLDER, open_bundle
+
+
+@click.group()
+def bundle() -> None:
+    """Look into model bundles."""
+
+
+@bundle.command()
+@click.argument("folder", type=FOLDER, required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print bundle.json itself.")
+@click.option("--card", is_flag=True, help="Print the model card.")
+def show(folder: Path | None, as_json: bool, card: bool) -> None:
+    """Verify the bundle in FOLDER and print what it is.  [default: the bundled model]"""
+    from model.bundle import DESCRIPTION, MODEL_CARD
+
+    found = open_bundle(folder)
+    if as_json:
+        click.echo(found.path(DESCRIPTION).read_text(encoding="utf-8"))
+        return
+    if card:
+        click.echo(found.path(MODEL_CARD).read_text(encoding="utf-8"))
+        return
+    click.echo(summary(found))
+
+
+def summary(bundle: object) -> str:
+    """Describe a bundle in a few lines for people."""
+    from model.bundle import DESCRIPTION, Bundle
+
+    assert isinstance(bundle, Bundle)
+    files = json.loads(bundle.path(DESCRIPTION).read_text(encoding="utf-8"))["files"]
+    g = bundle.generator
+    lines = [
+        f"{bundle.name}  version {bundle.version}  ({bundle.folder})",
+        f"generator   {g.kind}, width {g.width}, {g.downsamplings} downsamplings, {g.blocks} blocks"
+        + (f", {g.enhancers} enhancers" if g.enhancers else ""),
+        f"input       {bundle.input.label_count} labels"
+        + (", instance edges" if bundle.input.edges else "")
+        + (f", style code of {bundle.input.style_channels}" if bundle.input.style_channels else ""),
+        f"size        any; padded to multiples of {g.size_multiple}, at least {g.minimum_side}"
+        + (f"; trained at {bundle.trained_size[0]}x{bundle.trained_size[1]}" if bundle.trained_size else ""),
+        "classes",
+        *(
+            f"  {i:3d} {name:30s} {len(bundle.styles.get(i, ()))} styles"
+            for i, name in enumerate(bundle.classes.names)
+        ),
+        "engines",
+        *(
+            f"  {e.file} ({e.backend}, {e.precision}, opset {e.opset}): "
+            f"{100 * e.parity.within_one:.3f} % of values within 1 grey level of torch, "
+            f"worst {e.parity.maximum:.0f}, over {e.parity.scenes} scenes"
+            for e in bundle.engines
+        ),
+        "files",
+        *(f"  {n:26s} {f['bytes']:>12,} bytes  sha256 {f['sha256'][:12]}…" for n, f in files.items()),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""``hdsynth export`` and ``hdsynth import-checkpoint``: make bundles servable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.options import FILE, FOLDER
+
+
+@click.command()
+@click.argument("bundle", type=FOLDER)
+def export(bundle: Path) -> None:
+    """Add a verified ONNX engine to BUNDLE.
+
+    The graph takes integer maps and returns pixels; batch and size are free. Its photographs
+    are compared with torch's on fixed scenes, and the differences are recorded in the bundle.
+    """
+    from cli.bundle import summary
+    from export.build import add_onnx_engine
+
+    click.echo(summary(add_onnx_engine(bundle)))
+
+
+@click.command("import-checkpoint")
+@click.argument("generator", type=FILE)
+@click.option("--encoder", type=FILE, help="Style encoder, latest_net_E.pth.")
+@click.option("--labels", required=True,
+              help="'cityscapes', or a classes.json file with the class names in order.")  # fmt: skip
+@click.option("-o", "--output", type=FOLDER, required=True, help="Folder of the new bundle.")
+@click.option("--name", help="Name of the model.  [default: the output folder's name]")
+def import_checkpoint(
+    generator: Path, encoder: Path | None, labels: str, output: Path, name: str | None
+) -> None:
+    """Turn a pix2pixHD checkpoint (latest_net_G.pth) into a servable bundle.
+
+    Sizes, widths and depths are read from the weights; no code in the file is executed.
+    """
+    from cli.bundle import summary
+    from export.build import add_onnx_engine
+    from export.from_reference import bundle_from_reference, read_label_names
+
+    classes = read_label_names(labels)
+    bundle_from_reference(generator, encoder, classes, output, name or output.name)
+    click.echo(summary(add_onnx_engine(output)))

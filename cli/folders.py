@@ -1,0 +1,45 @@
+"""Find the label and instance maps that the user means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+INSTANCE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+
+
+def find_maps(sources: Iterable[Path], instances: Path | None) -> list[tuple[Path, Path | None]]:
+    """Return (label map, instance map or None) for files and folders named by the user.
+
+    Raises ValueError when nothing is found, when two label maps share a name, or when an
+    instance folder lacks one of the maps.
+    """
+    found: dict[str, tuple[Path, Path | None]] = {}
+    for source in sources:
+        labels, beside = _labels(source)
+        folder = instances or beside
+        for label in labels:
+            if label.stem in found:
+                raise ValueError(f"{label} and {found[label.stem][0]} would make the same file")
+            found[label.stem] = (label, _instance(folder, label.stem) if folder else None)
+    return [found[name] for name in sorted(found)]
+
+
+def _labels(source: Path) -> tuple[list[Path], Path | None]:
+    """Label maps of one source, and the folder of instance maps that belongs to it."""
+    if source.is_file():
+        return [source], None
+    folder = source / "label" if (source / "label").is_dir() else source
+    labels = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    if not labels:
+        raise ValueError(f"{folder}: no PNG label maps in it")
+    beside = source / "instance"
+    return labels, beside if folder != source and beside.is_dir() else None
+
+
+def _instance(folder: Path, name: str) -> Path:
+    for suffix in INSTANCE_SUFFIXES:
+        path = folder / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    raise ValueError(f"{folder}: no instance map named {name} (.png, .tif or .npy)")

@@ -1,0 +1,105 @@
+"""Measure engines side by side in one run, and the encoders that follow them."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.image_io import PHOTO_FORMATS, encode_photo
+from model.scenes import draw_scene
+from service.synthesizer import Synthesizer
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; times in milliseconds."""
+
+    what: str
+    size: str
+    median_ms: float
+    worst_ms: float
+    note: str
+
+
+def bench_engines(
+    engines: Mapping[str, Synthesizer], sizes: list[tuple[int, int]], runs: int
+) -> list[Row]:
+    """Time every engine on the same drawn scene at each (width, height), taking turns.
+
+    The note compares each engine with the last one: speed, and how far its pixels are apart.
+    """
+    rows = []
+    for width, height in sizes:
+        drawn = draw_scene(width, height, seed=1)
+        times: dict[str, list[float]] = {name: [] for name in engines}
+        photos: dict[str, NDArray[np.uint8]] = {}
+        scenes = {n: [s.prepare(drawn.label, drawn.instance)] for n, s in engines.items()}
+        for turn in range(runs + 1):
+            for name, synthesizer in engines.items():
+                elapsed, photos[name] = _timed(
+                    lambda s=synthesizer, n=name: s.run(scenes[n])[0]  # type: ignore[misc]
+                )
+                if turn:  # the first turn warms up
+                    times[name].append(elapsed)
+        baseline = list(engines)[-1]
+        for name, found in times.items():
+            median = statistics.median(found)
+            note = ""
+            if name != baseline:
+                apart = np.abs(photos[name].astype(int) - photos[baseline])
+                faster = statistics.median(times[baseline]) / median
+                note = (
+                    f"{faster:.2f}x {baseline}; {100 * (apart <= 1).mean():.3f} % of values "
+                    f"within 1 grey level, worst {apart.max()}"
+                )
+            rows.append(Row(name, f"{width}x{height}", median, max(found), note))
+    return rows
+
+
+def bench_encoders(photo: NDArray[np.uint8], runs: int) -> list[Row]:
+    """Time the encoders on one photograph (H, W, 3)."""
+    size = f"{photo.shape[1]}x{photo.shape[0]}"
+    rows = []
+    for name in PHOTO_FORMATS:
+        results = [_timed(lambda n=name: encode_photo(photo, n)) for _ in range(runs + 1)][1:]  # type: ignore[misc]
+        times = [elapsed for elapsed, _ in results]
+        note = f"{len(results[0][1]) / 1e6:.2f} MB"
+        rows.append(Row(f"encode {name}", size, statistics.median(times), max(times), note))
+    return rows
+
+
+def markdown(rows: list[Row], threads: int) -> str:
+    """Render the rows with what is needed to judge them."""
+    packages = ", ".join(f"{name} {_version(name)}" for name in ("onnxruntime", "torch", "numpy"))
+    lines = [
+        f"Measured on {_processor()}, {threads} threads, Python {platform.python_version()}, "
+        f"{packages}. Milliseconds, warm; engines take turns on the same scene.",
+        "",
+        "| what | size | median ms | worst ms | |",
+        "|---|---|---|---|---|",
+        *(f"| {r.what} | {r.size} | {r.median_ms:.1f} | {r.worst_ms:.1f} | {r.note} |" for r in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _timed(call: Callable[[], NDArray[np.uint8]] | Callable[[], bytes]) -> tuple[float, NDArray[np.uint8]]:
+    started = time.perf_counter()
+    result = call()
+    return 1000 * (time.perf_counter() - started), result  # type: ignore[return-value]
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(package: str) -> str:
+    return version(package)

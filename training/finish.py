@@ -1,0 +1,51 @@
+"""Turn a finished run into a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model.bundle import Bundle
+from model.checkpoint import write_weights
+from model.classes import read_classes
+from training.clusters import find_styles
+from training.config import TrainConfig
+from training.data import find_pairs
+from training.state import TrainingState
+
+
+def write_bundle(state: TrainingState, config: TrainConfig, folder: Path, name: str) -> Bundle:
+    """Write the averaged networks and their styles as a bundle, still without engines.
+
+    Raises BundleError when ``folder`` exists and is not empty.
+    """
+    data = Path(config.data)
+    classes = read_classes(data / "classes.json")
+    generator = state.averaged["generator"].eval()
+    encoder = state.averaged["encoder"].eval() if state.encoder else None
+    styles = {}
+    if encoder is not None:
+        pairs, side = find_pairs(data), sum(config.scale) // 2
+        multiple = encoder.spec.size_multiple
+        assert isinstance(multiple, int)
+        styles = find_styles(encoder, pairs, len(classes), side, multiple)
+    bundle = Bundle(
+        name=name,
+        input=state.input,
+        generator=state.generator.spec,
+        encoder=state.encoder.spec if state.encoder else None,
+        classes=classes,
+        trained_size=(config.crop, config.crop),
+        styles=styles,
+    )
+    return write_weights(bundle, folder, generator, encoder, _card(name, state, config))
+
+
+def _card(name: str, state: TrainingState, config: TrainConfig) -> str:
+    weights = sum(p.numel() for p in state.trained.parameters())
+    return (
+        f"# {name}\n\n"
+        f"Trained on {len(find_pairs(Path(config.data)))} pairs, {state.position} images seen, "
+        f"crops of {config.crop} pixels, {weights / 1e6:.1f} million weights.\n\n"
+        "Say here where the data comes from, its licence, what the model is for, its scores and "
+        "its limits, then run 'hdsynth export' again to record the change.\n"
+    )
