@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model.spec import Norm
+
 
 def _setting(default: Any, text: str) -> Any:
     """A field whose help text is also that of its command-line option."""
@@ -34,8 +36,12 @@ class TrainConfig:
     downsamplings: int = _setting(3, "Stride-2 layers of the generator.")
     blocks: int = _setting(6, "Residual blocks of the generator.")
     styles: int = _setting(3, "Channels of the style code per instance; 0 = no styles.")
+    norm: Norm = _setting(
+        "instance", "instance as published; batch keeps the brightness of style codes."
+    )
     discriminator_width: int = _setting(32, "Channels of the discriminator's first layer.")
     discriminator_scales: int = _setting(2, "Sizes at which the discriminator judges.")
+    adversarial: float = _setting(1.0, "Weight of the adversarial loss; 0 = no discriminator.")
     feature_matching: float = _setting(10.0, "Weight of the feature-matching loss.")
     perceptual: float = _setting(10.0, "Weight of the perceptual loss.")
     perceptual_weights: str | None = _setting(

@@ -81,6 +81,7 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
 
         # Labels travel as integers and are expanded on the device.
         label, instance, index = (batch[k].to(device) for k in ("label", "instance", "index"))
+        count = len(label)
         real = batch["image"].to(device).float().div(127.5).sub(1.0)
         real = real.contiguous(memory_format=torch.channels_last)
         condition = network_input(state.input, label, instance)
@@ -89,21 +90,18 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
             if state.encoder:
                 parts.append(state.encoder(real, index))
             fake = state.generator(_channels_last(parts))
-
+        losses: dict[str, Tensor] = {}
+        if config.adversarial:
             # One pass of the discriminator judges fake and real images: instance norm keeps
             # them apart, and both losses share the result.
-            judged = state.discriminator(
-                torch.cat([_channels_last([condition, fake]), _channels_last([condition, real])])
-            )
-        count = len(label)
-        on_fake = [[t[:count] for t in scale] for scale in judged]
-        on_real = [[t[count:] for t in scale] for scale in judged]
-        losses = {
-            "discriminator": 0.5
-            * (adversarial_loss(on_fake, False) + adversarial_loss(on_real, True)),
-            "adversarial": adversarial_loss(on_fake, True),
-            "matching": config.feature_matching * feature_matching_loss(on_fake, on_real),
-        }
+            both = torch.cat([_channels_last([condition, fake]), _channels_last([condition, real])])
+            with torch.autocast(device.type, half, enabled=half != torch.float32):
+                judged = state.discriminator(both)
+            on_fake = [[t[:count] for t in scale] for scale in judged]
+            on_real = [[t[count:] for t in scale] for scale in judged]
+            judging = 0.5 * (adversarial_loss(on_fake, False) + adversarial_loss(on_real, True))
+            losses["adversarial"] = config.adversarial * adversarial_loss(on_fake, True)
+            losses["matching"] = config.feature_matching * feature_matching_loss(on_fake, on_real)
         if perceptual:
             with torch.autocast(device.type, half, enabled=half != torch.float32):
                 losses["perceptual"] = config.perceptual * perceptual(fake, real)
@@ -112,10 +110,10 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
             losses["colour"] = config.colour * colour_loss(fake, real)
 
         # Both gradients come from the weights before the step, as in the reference.
-        losses["discriminator"].backward(
-            inputs=list(state.discriminator.parameters()), retain_graph=True
-        )
-        generator_loss = torch.stack([v for k, v in losses.items() if k != "discriminator"]).sum()
+        generator_loss = torch.stack(list(losses.values())).sum()
+        if config.adversarial:
+            losses["discriminator"] = judging
+            judging.backward(inputs=list(state.discriminator.parameters()), retain_graph=True)
         generator_loss.backward(inputs=list(state.trained.parameters()))
         for optimizer in (state.optimizer_g, state.optimizer_d):
             optimizer.step()

@@ -37,10 +37,12 @@ class TrainingState:
         self.generator = build_generator(
             GeneratorSpec(
                 "global", self.input.channels, width=config.width,
-                downsamplings=config.downsamplings, blocks=config.blocks,
+                downsamplings=config.downsamplings, blocks=config.blocks, norm=config.norm,
             )
         )  # fmt: skip
-        self.encoder = Encoder(EncoderSpec(output_channels=config.styles)) if config.styles else None
+        self.encoder = None
+        if config.styles:
+            self.encoder = Encoder(EncoderSpec(output_channels=config.styles, norm=config.norm))
         self.discriminator = MultiscaleDiscriminator(
             DiscriminatorSpec(
                 condition + 3,
@@ -55,7 +57,7 @@ class TrainingState:
             network.apply(init_weights)
             # Convolutions run faster with channels last, on the CPU as on tensor cores.
             network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = copy.deepcopy(self.trained).requires_grad_(False)
+        self.averaged = copy.deepcopy(self.trained).requires_grad_(False).eval()
         self.optimizer_g = _adam(self.trained, config)
         self.optimizer_d = _adam(self.discriminator, config)
         self.position = 0
@@ -67,11 +69,8 @@ class TrainingState:
         The half-life in images grows with the run, so that early weights are soon forgotten.
         """
         beta = 0.5 ** (batch / max(1.0, min(half_life, 0.1 * self.position)))
-        averaged, current = list(self.averaged.parameters()), list(self.trained.parameters())
         with torch.no_grad():
-            torch._foreach_lerp_(averaged, current, 1.0 - beta)
-            for kept, new in zip(self.averaged.buffers(), self.trained.buffers(), strict=True):
-                kept.copy_(new)
+            torch._foreach_lerp_(_floats(self.averaged), _floats(self.trained), 1.0 - beta)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint; an interrupted or failed write leaves the previous one."""
@@ -116,6 +115,11 @@ class TrainingState:
             for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 for name, tensor in optimizer.state[parameter].items():
                     yield f"{part}.{index}.{name}", tensor
+
+
+def _floats(network: nn.Module) -> list[Tensor]:
+    """Weights and running statistics."""
+    return [t for t in network.state_dict().values() if t.is_floating_point()]
 
 
 def _adam(network: nn.Module, config: TrainConfig) -> torch.optim.Adam:

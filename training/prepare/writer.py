@@ -1,0 +1,211 @@
+"""What every preparer shares: looking for files in a release, and writing the folder layout.
+
+A preparer reads a public release into a ``Release``: its classes and, per example, a function
+that loads it. ``write_release`` does the rest, so all data sets resume, resize and fail alike.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.classes import Classes
+from model.codec import check_label_map
+from model.errors import MapError
+from model.image_io import encode_photo, read_photo
+
+Split = Literal["train", "val"]
+SPLITS: tuple[Split, ...] = ("train", "val")
+CLASSES_FILE = "classes.json"
+RECORD_FILE = "prepare.json"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example as the release has it."""
+
+    photo: Path | NDArray[np.uint8]
+    """A file, copied byte for byte unless it is resized, or (H, W, 3) uint8 RGB."""
+    label: NDArray[np.integer] | Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    """(H, W) class ids, or the function that draws them from the photograph at its final size."""
+    instance: NDArray[np.integer] | None = None
+    """(H, W) instance ids, 0 .. 65535."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Name and place of an example that is loaded when its turn comes."""
+
+    split: Split
+    name: str
+    load: Callable[[], Example]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A public release, read but not yet converted."""
+
+    classes: Classes
+    items: list[Item]
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Whatever else decides the result; a folder never mixes examples of two settings."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a preparation is."""
+
+    done: int
+    total: int
+    name: str
+    """``split/name`` of the example that is now on disk."""
+
+
+def require(path: Path, what: str) -> Path:
+    """Return ``path`` if it exists; raises FileNotFoundError that says what belongs there."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: missing; expected {what}")
+    return path
+
+
+def files_by_name(folder: Path, ending: str) -> dict[str, Path]:
+    """Map NAME to every file ``NAME + ending`` at any depth below ``folder``, sorted by name.
+
+    Raises FileNotFoundError when there is none, ValueError when two files share a name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(require(folder, f"a folder with *{ending} files").rglob(f"*{ending}")):
+        name = path.name.removesuffix(ending)
+        if name in found:
+            raise ValueError(f"{path} and {found[name]} share one name")
+        found[name] = path
+    if not found:
+        raise FileNotFoundError(f"{folder}: no *{ending} file in it or below it")
+    return found
+
+
+def require_same_names(first: Mapping[str, Path], second: Mapping[str, Path], ending: str) -> None:
+    """Raise FileNotFoundError for the first name that only one of the two has.
+
+    ``ending`` is that of the second group's files, for the message.
+    """
+    for name in sorted(first.keys() - second.keys()):
+        raise FileNotFoundError(f"{first[name]}: its partner {name}{ending} is missing")
+    for name in sorted(second.keys() - first.keys()):
+        raise FileNotFoundError(f"{second[name]}: its photograph is missing")
+
+
+def write_release(
+    release: Release, target: Path, size: int | None, workers: int
+) -> Iterator[Progress]:
+    """Write ``target/{train,val}/{label,image,instance}/NAME.*`` and a classes.json each.
+
+    ``size`` is the shorter side of the result in pixels (photographs Lanczos, maps nearest
+    neighbour); None keeps the release's sizes. Examples that are already on disk are skipped,
+    files appear whole or not at all. Raises ValueError for a target folder of other contents or
+    settings, and MapError for an example that cannot be used.
+    """
+    if size is not None and size < 1:
+        raise ValueError(f"size is {size}; give the shorter side in pixels, 1 or more")
+    _claim(target, {"size": size, **release.options})
+    splits = [split for split in SPLITS if any(item.split == split for item in release.items)]
+    for split in splits:
+        classes = {"classes": release.classes.names, "palette": release.classes.palette}
+        _write_whole(target / split / CLASSES_FILE, _json(classes))
+    total = len(release.items)
+    with ThreadPoolExecutor(workers) as pool:
+        written = pool.map(lambda item: _write_item(release, item, target, size), release.items)
+        for done, name in enumerate(written, start=1):
+            yield Progress(done, total, name)
+
+
+def _claim(target: Path, settings: Mapping[str, object]) -> None:
+    """Record the settings in the target folder, or compare them with those of an earlier run."""
+    record = target / RECORD_FILE
+    if record.exists():
+        earlier = json.loads(record.read_text(encoding="utf-8"))
+        if earlier != settings:
+            raise ValueError(f"{target}: holds data prepared with {earlier}, not {dict(settings)}; "
+                             "choose another folder, or delete this one")  # fmt: skip
+        return
+    if target.is_dir() and any(target.iterdir()):
+        raise ValueError(f"{target}: is not empty and was not prepared here; choose another folder")
+    _write_whole(record, _json(settings))
+
+
+def _write_item(release: Release, item: Item, target: Path, size: int | None) -> str:
+    folder = target / item.split
+    name = f"{item.split}/{item.name}"
+    label_path = folder / "label" / f"{item.name}.png"
+    # The label map is written last: where there is one, the example is complete.
+    if label_path.exists():
+        return name
+    example = item.load()
+    stored = read_photo(example.photo) if isinstance(example.photo, Path) else example.photo
+    photo = _resize(stored, size, Image.Resampling.LANCZOS)
+    if callable(example.label):
+        label = example.label(photo)
+    else:
+        _require_same_size(example, stored, name)
+        label = _resize(example.label, size, Image.Resampling.NEAREST)
+    if example.instance is not None:
+        ids = _resize(example.instance, size, Image.Resampling.NEAREST).astype(np.uint16)
+        _write_whole(folder / "instance" / f"{item.name}.png", _png(ids))
+    if isinstance(example.photo, Path) and photo is stored:
+        suffix, data = example.photo.suffix.lower(), example.photo.read_bytes()
+    else:
+        suffix, data = ".png", encode_photo(photo, "png")
+    _write_whole(folder / "image" / f"{item.name}{suffix}", data)
+    checked = check_label_map(label, len(release.classes), name=name)
+    _write_whole(label_path, _png(checked))
+    return name
+
+
+def _require_same_size(example: Example, photo: NDArray[np.uint8], name: str) -> None:
+    for kind, ids in (("label", example.label), ("instance", example.instance)):
+        if isinstance(ids, np.ndarray) and ids.shape != photo.shape[:2]:
+            raise MapError(
+                "SIZE_MISMATCH",
+                f"{name}: the {kind} map has {ids.shape[1]}x{ids.shape[0]} pixels, but the "
+                f"photograph {photo.shape[1]}x{photo.shape[0]}; the release is damaged, "
+                "download it again",
+            )
+
+
+def _resize(array: NDArray[np.integer], size: int | None, how: Image.Resampling) -> NDArray:
+    """Scale an image (H, W[, 3]) so that its shorter side is ``size``; None: the same array."""
+    height, width = array.shape[:2]
+    if size is None or size == min(height, width):
+        return array
+    new = round(width * size / min(height, width)), round(height * size / min(height, width))
+    # Pillow resamples 32-bit integers, but not every narrower type of ids.
+    source = array if array.ndim == 3 else array.astype(np.int32)
+    return np.asarray(Image.fromarray(source).resize(new, how)).astype(array.dtype)
+
+
+def _png(ids: NDArray[np.integer]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(ids).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _json(data: Mapping[str, object]) -> bytes:
+    return (json.dumps(data, indent=1) + "\n").encode()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One fixed name, so that a file left by a killed run is overwritten by the next.
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    os.replace(part, path)
