@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.options import FOLDER, open_bundle
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
 
 
 @click.group()
@@ -20,7 +24,7 @@ def bundle() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print bundle.json itself.")
 @click.option("--card", is_flag=True, help="Print the model card.")
 def show(folder: Path | None, as_json: bool, card: bool) -> None:
-    """Verify the bundle in FOLDER and print what it is.  [default: the bundled model]"""
+    """Verify the bundle in FOLDER, by default the bundled model, and print what it is."""
     from model.bundle import DESCRIPTION, MODEL_CARD
 
     found = open_bundle(folder)
@@ -33,11 +37,10 @@ def show(folder: Path | None, as_json: bool, card: bool) -> None:
     click.echo(summary(found))
 
 
-def summary(bundle: object) -> str:
+def summary(bundle: Bundle) -> str:
     """Describe a bundle in a few lines for people."""
-    from model.bundle import DESCRIPTION, Bundle
+    from model.bundle import DESCRIPTION
 
-    assert isinstance(bundle, Bundle)
     files = json.loads(bundle.path(DESCRIPTION).read_text(encoding="utf-8"))["files"]
     g = bundle.generator
     lines = [
@@ -48,7 +51,11 @@ def summary(bundle: object) -> str:
         + (", instance edges" if bundle.input.edges else "")
         + (f", style code of {bundle.input.style_channels}" if bundle.input.style_channels else ""),
         f"size        any; padded to multiples of {g.size_multiple}, at least {g.minimum_side}"
-        + (f"; trained at {bundle.trained_size[0]}x{bundle.trained_size[1]}" if bundle.trained_size else ""),
+        + (
+            f"; trained at {bundle.trained_size[0]}x{bundle.trained_size[1]}"
+            if bundle.trained_size
+            else ""
+        ),
         "classes",
         *(
             f"  {i:3d} {name:30s} {len(bundle.styles.get(i, ()))} styles"
@@ -62,6 +69,9 @@ def summary(bundle: object) -> str:
             for e in bundle.engines
         ),
         "files",
-        *(f"  {n:26s} {f['bytes']:>12,} bytes  sha256 {f['sha256'][:12]}…" for n, f in files.items()),
+        *(
+            f"  {n:26s} {f['bytes']:>12,} bytes  sha256 {f['sha256'][:12]}…"
+            for n, f in files.items()
+        ),
     ]
     return "\n".join(lines)

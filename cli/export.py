@@ -26,8 +26,11 @@ def export(bundle: Path) -> None:
 @click.command("import-checkpoint")
 @click.argument("generator", type=FILE)
 @click.option("--encoder", type=FILE, help="Style encoder, latest_net_E.pth.")
-@click.option("--labels", required=True,
-              help="'cityscapes', or a classes.json file with the class names in order.")  # fmt: skip
+@click.option(
+    "--labels",
+    required=True,
+    help="'cityscapes', or a classes.json file with the class names in order.",
+)
 @click.option("-o", "--output", type=FOLDER, required=True, help="Folder of the new bundle.")
 @click.option("--name", help="Name of the model.  [default: the output folder's name]")
 def import_checkpoint(

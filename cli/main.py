@@ -55,7 +55,7 @@ def _exit_code(error: Exception) -> int:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hdsynth")
 def cli() -> None:
-    """Turn label maps into photographs.
+    r"""Turn label maps into photographs.
 
     \b
     Try it:            hdsynth sample scenes --count 4

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -14,7 +17,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[tuple[int, int]]):
     """A picture size, WIDTHxHEIGHT in pixels."""
 
     name = "WxH"
@@ -41,7 +44,7 @@ def model_option(command: Command) -> Command:
     return option(command)
 
 
-def open_bundle(folder: Path | None) -> Any:
+def open_bundle(folder: Path | None) -> Bundle:
     """Load the bundle in ``folder``, or the bundled model."""
     from model.bundle import load_bundle
     from model.bundled import bundled_model_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,11 +11,13 @@ from cli.options import FOLDER
 
 @click.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65535), help="REST port; 0 = any free one.  [default: 8000]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="REST port; 0 = any free one.  [default: 8000]"
+)
 @click.option("--model", type=FOLDER, help="Bundle folder.  [default: the bundled facades model]")
 @click.option("--backend", help="Engine to run on: onnx or torch.  [default: onnx]")
 @click.option("--threads", type=click.IntRange(0), help="Threads of the engine; 0 = all cores.")
-def serve(model: Path | None, **flags: Any) -> None:
+def serve(**flags: Any) -> None:
     """Serve a model over REST, with a page to try it at /.
 
     Every setting is also an environment variable: HDSYNTH_PORT=9000 and so on.
@@ -25,4 +26,4 @@ def serve(model: Path | None, **flags: Any) -> None:
     from service.settings import Settings
 
     given = {name: value for name, value in flags.items() if value is not None}
-    run(Settings(**given, **({"model": model} if model else {})))
+    run(Settings(**given))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.options import FILE, FOLDER, model_option, open_bundle
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
+    from model.styles import StyleChoice
 
 
 @click.command()
@@ -84,14 +89,12 @@ def synthesize(
         raise click.exceptions.Exit(3)
 
 
-def read_styles(path: Path | None, bundle: object, seed: int) -> object:
+def read_styles(path: Path | None, bundle: Bundle, seed: int) -> StyleChoice:
     """Read the ``--styles`` file; raises ValueError naming the file and the entry."""
     import json
 
-    from model.bundle import Bundle
     from model.styles import StyleChoice, style_wish
 
-    assert isinstance(bundle, Bundle)
     if path is None:
         return StyleChoice(seed)
     try:

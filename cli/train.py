@@ -48,7 +48,9 @@ def _click_type(kind: Any) -> Any:
 
 @click.command(cls=_SettingsCommand)
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-o", "--output", type=FOLDER, required=True, help="Run folder; an existing run resumes.")
+@click.option(
+    "-o", "--output", type=FOLDER, required=True, help="Run folder; an existing run resumes."
+)
 @click.option("--name", default="model", show_default=True, help="Name of the model in its bundle.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 = all cores.")
 def train(data: Path, output: Path, name: str, threads: int, **settings: Any) -> None:
@@ -72,4 +74,6 @@ def train(data: Path, output: Path, name: str, threads: int, **settings: Any) ->
                    "the same command resumes", err=True)  # fmt: skip
         return
     bundle = write_bundle(state, config, output / "bundle", name)
-    click.echo(f"bundle {bundle.folder}; make it servable: hdsynth export {bundle.folder}", err=True)
+    click.echo(
+        f"bundle {bundle.folder}; make it servable: hdsynth export {bundle.folder}", err=True
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,7 @@ ONNX_FILE = "generator.onnx"
 PARITY_SIZES = ((256, 256), (384, 200), (512, 512))
 
 
-def add_onnx_engine(
-    folder: Path, sizes: tuple[tuple[int, int], ...] = PARITY_SIZES
-) -> Bundle:
+def add_onnx_engine(folder: Path, sizes: tuple[tuple[int, int], ...] = PARITY_SIZES) -> Bundle:
     """Export the generator of the bundle in ``folder`` to ONNX, verify it, and record it.
 
     Raises BundleError, and ParityError (leaving the bundle as it was) when the pixels differ.
@@ -37,7 +34,7 @@ def add_onnx_engine(
 
         parity = measure_parity(bundle, run, sizes)
         check_parity(parity, ONNX_FILE)
-        os.replace(temporary, folder / ONNX_FILE)
+        temporary.replace(folder / ONNX_FILE)
     finally:
         temporary.unlink(missing_ok=True)
     entry = EngineFile(ONNX_FILE, "onnx", "float32", OPSET, parity)

@@ -34,9 +34,9 @@ def measure_parity(
     """
     reference = Synthesis(bundle.input, load_generator(bundle)).eval()
     differences, scenes, names = [], 0, []
-    for width, height in sizes:
-        rule = bundle.generator
-        height, width = legal_size(height, width, rule.size_multiple, rule.minimum_side)
+    rule = bundle.generator
+    for size in sizes:
+        height, width = legal_size(size[1], size[0], rule.size_multiple, rule.minimum_side)
         names.append(f"{width}x{height}")
         for count in (1, batch):
             feeds = random_scenes(bundle, count, height, width, seed=scenes)

@@ -7,13 +7,16 @@ the bundle's ``generator.safetensors``, so that weights exist once and cannot di
 from __future__ import annotations
 
 import json
+import logging
 import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from torch import Tensor
 
 from model.bundle import GENERATOR_WEIGHTS, Bundle
@@ -52,25 +55,40 @@ def _trace(bundle: Bundle) -> torch.onnx.ONNXProgram:
         1: multiple * torch.export.Dim("rows", min=2),
         2: multiple * torch.export.Dim("columns", min=2),
     }
-    shapes: dict[str, dict[int, object]] = {"label": plane, "instance": plane}
+    shapes: dict[str, dict[int, torch.export.Dim]] = {"label": plane, "instance": plane}
     if bundle.input.style_channels:
         inputs["style_index"] = torch.zeros(sizes, dtype=torch.int32)
         inputs["style_table"] = torch.zeros(2, 3, bundle.input.style_channels)
         shapes["style_index"] = plane
         shapes["style_table"] = {0: batch, 1: torch.export.Dim("objects", min=1)}
-    program = torch.onnx.export(
-        Synthesis(bundle.input, load_generator(bundle)).eval(),
-        kwargs=inputs,
-        input_names=list(inputs),
-        output_names=["image"],
-        opset_version=OPSET,
-        dynamic_shapes=shapes,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            Synthesis(bundle.input, load_generator(bundle)).eval(),
+            kwargs=inputs,
+            input_names=list(inputs),
+            output_names=["image"],
+            opset_version=OPSET,
+            dynamic_shapes=shapes,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     assert program is not None
     return program
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence what torch's exporter says about itself: absent torchvision, its own renamings."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _drop_metadata(graph: onnx.ModelProto) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,7 +152,7 @@ def describe(bundle: Bundle, folder: str | Path) -> Bundle:
     }
     temporary = folder / f".{DESCRIPTION}"
     temporary.write_text(json.dumps(_to_json(bundle, files), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / DESCRIPTION)
+    temporary.replace(folder / DESCRIPTION)
     return load_bundle(folder)
 
 

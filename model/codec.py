@@ -164,8 +164,9 @@ def pad_reflect(array: NDArray[np.generic], height: int, width: int) -> NDArray[
 
 def to_pixels(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Turn network output (3, H, W) in [-1, 1] into pixels (H, W, 3) by rounding."""
-    levels = np.rint((image.astype(np.float32) + 1.0) * 127.5)
-    return levels.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    levels = np.rint((image.astype(np.float32) + 1.0) * 127.5).clip(0, 255)
+    pixels: NDArray[np.uint8] = levels.astype(np.uint8).transpose(1, 2, 0)
+    return pixels
 
 
 def _dense_index(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

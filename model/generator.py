@@ -56,7 +56,8 @@ class LocalEnhancer(nn.Module):
         for k in range(1, spec.enhancers + 1):
             width = spec.width * 2 ** (spec.enhancers - k)
             down = [*stem(spec.input_channels, width, spec.norm), *downsample(width, spec.norm)]
-            up = [ResidualBlock(2 * width, spec.norm) for _ in range(spec.enhancer_blocks)]
+            up: list[nn.Module] = []
+            up += [ResidualBlock(2 * width, spec.norm) for _ in range(spec.enhancer_blocks)]
             up += upsample(2 * width, spec.norm)
             if k == spec.enhancers:
                 up += head(width, spec.output_channels)

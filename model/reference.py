@@ -47,7 +47,7 @@ def load_reference_checkpoint(path: str | Path) -> nn.Module:
         network = _build(state)
         network.load_state_dict(_current_layout(state, network))
     except (KeyError, RuntimeError, ValueError) as error:
-        raise ReferenceCheckpointError(f"{path}: {error}") from error
+        raise ReferenceCheckpointError(f"{path}: {' '.join(str(error).split())}") from error
     return network.eval()
 
 
@@ -83,7 +83,7 @@ def infer_spec(state: Mapping[str, Tensor]) -> GeneratorSpec | EncoderSpec | Dis
     if "model.1.weight" not in state:
         raise ReferenceCheckpointError(
             "no pix2pixHD generator, encoder or discriminator: expected a key "
-            f"'model.1.weight' or 'scale0_layer0.0.weight', found {sorted(state)[0]!r}"
+            f"'model.1.weight' or 'scale0_layer0.0.weight', found {min(state)!r}"
         )
     blocks = _indices(state, r"model\.(\d+)\.conv_block\.1\.weight")
     enhancers = len(_indices(state, r"model(\d+)_1\.1\.weight"))

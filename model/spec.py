@@ -60,7 +60,8 @@ class GeneratorSpec:
     """Residual blocks of the global trunk."""
     enhancers: int = 0
     """Local enhancers around the trunk; 0 for ``global``."""
-    enhancer_blocks: int = 3
+    enhancer_blocks: int = 0
+    """Residual blocks of each enhancer; 3 as published, 0 for ``global``."""
     norm: Norm = "instance"
 
     def __post_init__(self) -> None:

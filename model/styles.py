@@ -92,7 +92,7 @@ def _wished(
                 f"instance {instance}: there is no style {wish}; its class has {count} styles"
                 + (f", 0 to {count - 1}" if count else ""),
             )
-        return centres[wish]
+        return np.asarray(centres[wish], np.float32)
     code = np.asarray(wish, np.float32)
     if code.shape != (channels,) or not np.isfinite(code).all() or (np.abs(code) > 1).any():
         raise MapError(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +44,9 @@ def bench_engines(
         scenes = {n: [s.prepare(drawn.label, drawn.instance)] for n, s in engines.items()}
         for turn in range(runs + 1):
             for name, synthesizer in engines.items():
-                elapsed, photos[name] = _timed(
-                    lambda s=synthesizer, n=name: s.run(scenes[n])[0]  # type: ignore[misc]
-                )
+                started = time.perf_counter()
+                (photos[name],) = synthesizer.run(scenes[name])
+                elapsed = _milliseconds_since(started)
                 if turn:  # the first turn warms up
                     times[name].append(elapsed)
         baseline = list(engines)[-1]
@@ -68,38 +69,41 @@ def bench_encoders(photo: NDArray[np.uint8], runs: int) -> list[Row]:
     size = f"{photo.shape[1]}x{photo.shape[0]}"
     rows = []
     for name in PHOTO_FORMATS:
-        results = [_timed(lambda n=name: encode_photo(photo, n)) for _ in range(runs + 1)][1:]  # type: ignore[misc]
-        times = [elapsed for elapsed, _ in results]
-        note = f"{len(results[0][1]) / 1e6:.2f} MB"
+        times = []
+        for _ in range(runs + 1):
+            started = time.perf_counter()
+            data = encode_photo(photo, name)
+            times.append(_milliseconds_since(started))
+        del times[0]  # the first run warms up
+        note = f"{len(data) / 1e6:.2f} MB"
         rows.append(Row(f"encode {name}", size, statistics.median(times), max(times), note))
     return rows
 
 
 def markdown(rows: list[Row], threads: int) -> str:
     """Render the rows with what is needed to judge them."""
-    packages = ", ".join(f"{name} {_version(name)}" for name in ("onnxruntime", "torch", "numpy"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "torch", "numpy"))
     lines = [
-        f"Measured on {_processor()}, {threads} threads, Python {platform.python_version()}, "
-        f"{packages}. Milliseconds, warm; engines take turns on the same scene.",
+        (
+            f"Measured on {_processor()}, {threads} threads, Python {platform.python_version()}, "
+            f"{packages}. Milliseconds, warm; engines take turns on the same scene."
+        ),
         "",
         "| what | size | median ms | worst ms | |",
         "|---|---|---|---|---|",
-        *(f"| {r.what} | {r.size} | {r.median_ms:.1f} | {r.worst_ms:.1f} | {r.note} |" for r in rows),
+        *(
+            f"| {r.what} | {r.size} | {r.median_ms:.1f} | {r.worst_ms:.1f} | {r.note} |"
+            for r in rows
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _timed(call: Callable[[], NDArray[np.uint8]] | Callable[[], bytes]) -> tuple[float, NDArray[np.uint8]]:
-    started = time.perf_counter()
-    result = call()
-    return 1000 * (time.perf_counter() - started), result  # type: ignore[return-value]
+def _milliseconds_since(started: float) -> float:
+    return 1000 * (time.perf_counter() - started)
 
 
 def _processor() -> str:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _version(package: str) -> str:
-    return version(package)

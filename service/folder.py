@@ -89,9 +89,7 @@ def _ahead(
         yield done
 
 
-def _tile(
-    synthesizer: Synthesizer, scene: Scene, photo: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def _tile(synthesizer: Synthesizer, scene: Scene, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Label map in display colours beside its photograph, at the sheet's height."""
     pair = np.hstack([synthesizer.bundle.classes.colour(scene.maps.label), photo])
     width = round(pair.shape[1] * SHEET_TILE / pair.shape[0])

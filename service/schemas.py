@@ -19,7 +19,9 @@ def _style(value: Any) -> int | tuple[float, ...]:
         return value
     if isinstance(value, list) and all(type(part) in (int, float) for part in value):
         return tuple(value)
-    raise ValueError(f"{value!r} is no style; give a style's number, or a code as a list of numbers")
+    raise ValueError(
+        f"{value!r} is no style; give a style's number, or a code as a list of numbers"
+    )
 
 
 Style = Annotated[
@@ -37,8 +39,11 @@ class SynthesisOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", title="Options")
 
     # JavaScript's largest exact integer: every client can send every seed.
-    seed: Annotated[StrictInt, Field(ge=0, le=2**53 - 1)] = Field(
-        0, description="chooses a style for every object; the same seed gives the same photograph"
+    seed: StrictInt = Field(
+        default=0,
+        ge=0,
+        le=2**53 - 1,
+        description="chooses a style for every object; the same seed gives the same photograph",
     )
     styles: dict[int, Style] = Field(
         default={},
@@ -48,8 +53,11 @@ class SynthesisOptions(BaseModel):
         default={},
         description="class name or label id -> style of all its objects that `styles` leaves out",
     )
-    quality: Annotated[StrictInt, Field(ge=1, le=100)] | None = Field(
-        None, description="quality of JPEG and WebP; PNG is lossless and ignores it"
+    quality: StrictInt | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        description="quality of JPEG and WebP; PNG is lossless and ignores it",
     )
 
     def choice(self, classes: Classes) -> StyleChoice:
@@ -81,11 +89,11 @@ class SynthesisForm(BaseModel):
         "holds the class of every pixel; see `/v1/models` for the classes"
     )
     instance: UploadFile | None = Field(
-        None,
+        default=None,
         description="instance map of the same size: PNG (8 or 16 bits), or TIFF or .npy (32 bits) "
         "that holds an id per object; without it connected regions of one class are objects",
     )
-    options: Json[SynthesisOptions] | None = Field(None, description="JSON text")
+    options: Json[SynthesisOptions] | None = Field(default=None, description="JSON text")
 
 
 class SceneClass(BaseModel):

@@ -71,9 +71,7 @@ class Synthesizer:
 
     def _batch(self, scenes: Sequence[Scene], height: int, width: int) -> EngineInput:
         def planes(name: str) -> NDArray[np.generic]:
-            return np.stack(
-                [pad_reflect(getattr(s.maps, name), height, width) for s in scenes]
-            )
+            return np.stack([pad_reflect(getattr(s.maps, name), height, width) for s in scenes])
 
         label, instance = planes("label"), planes("instance")
         if not self.bundle.input.style_channels:

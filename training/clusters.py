@@ -44,9 +44,7 @@ def find_styles(
     return {label: _centres(np.stack(found)) for label, found in sorted(codes.items())}
 
 
-def instance_codes(
-    encoder: nn.Module, example: Example
-) -> list[tuple[int, NDArray[np.float32]]]:
+def instance_codes(encoder: nn.Module, example: Example) -> list[tuple[int, NDArray[np.float32]]]:
     """Return (class id, code) of every instance of the example that is large enough."""
     device = next(encoder.parameters()).device
     image = torch.from_numpy(np.ascontiguousarray(example.image.transpose(2, 0, 1)))[None]

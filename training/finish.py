@@ -7,6 +7,7 @@ from pathlib import Path
 from model.bundle import Bundle
 from model.checkpoint import write_weights
 from model.classes import read_classes
+from model.encoder import Encoder
 from training.clusters import find_styles
 from training.config import TrainConfig
 from training.data import find_pairs
@@ -20,14 +21,13 @@ def write_bundle(state: TrainingState, config: TrainConfig, folder: Path, name: 
     """
     data = Path(config.data)
     classes = read_classes(data / "classes.json")
-    generator = state.averaged["generator"].eval()
-    encoder = state.averaged["encoder"].eval() if state.encoder else None
+    generator = state.averaged["generator"]
+    encoder = state.averaged["encoder"] if state.encoder else None
+    assert encoder is None or isinstance(encoder, Encoder)
     styles = {}
     if encoder is not None:
         pairs, side = find_pairs(data), sum(config.scale) // 2
-        multiple = encoder.spec.size_multiple
-        assert isinstance(multiple, int)
-        styles = find_styles(encoder, pairs, len(classes), side, multiple)
+        styles = find_styles(encoder, pairs, len(classes), side, encoder.spec.size_multiple)
     bundle = Bundle(
         name=name,
         input=state.input,

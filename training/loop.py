@@ -51,7 +51,9 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
         )
     perceptual = None
     if config.perceptual_weights:
-        perceptual = PerceptualLoss(Path(config.perceptual_weights), config.perceptual_vgg16).to(device)
+        perceptual = PerceptualLoss(Path(config.perceptual_weights), config.perceptual_vgg16).to(
+            device
+        )
         perceptual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / CHECKPOINT).exists():
@@ -113,8 +115,10 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
         generator_loss = torch.stack(list(losses.values())).sum()
         if config.adversarial:
             losses["discriminator"] = judging
-            judging.backward(inputs=list(state.discriminator.parameters()), retain_graph=True)
-        generator_loss.backward(inputs=list(state.trained.parameters()))
+            torch.autograd.backward(
+                judging, inputs=list(state.discriminator.parameters()), retain_graph=True
+            )
+        torch.autograd.backward(generator_loss, inputs=list(state.trained.parameters()))
         for optimizer in (state.optimizer_g, state.optimizer_d):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

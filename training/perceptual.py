@@ -84,8 +84,7 @@ class PerceptualLoss(nn.Module):
         with torch.no_grad():
             wanted = self.features(real)
         terms = [
-            (f - r).square().sum(1).mean()
-            for f, r in zip(self.features(fake), wanted, strict=True)
+            (f - r).square().sum(1).mean() for f, r in zip(self.features(fake), wanted, strict=True)
         ]
         return torch.stack(terms).mean()
 

@@ -17,9 +17,7 @@ from training.state import TrainingState
 ROWS = 6
 
 
-def write_sheet(
-    path: Path, state: TrainingState, dataset: PairDataset, classes: Classes
-) -> None:
+def write_sheet(path: Path, state: TrainingState, dataset: PairDataset, classes: Classes) -> None:
     """Write a PNG with a row per example: label map, synthesised photograph, real photograph.
 
     Uses the averaged weights and styles encoded from the real photograph.
@@ -29,7 +27,9 @@ def write_sheet(
     # Every example comes from the first round over the files, so all sheets show the same.
     for position in range(min(ROWS, len(dataset))):
         example = dataset[position]
-        label, instance, index = (example[k][None].to(device) for k in ("label", "instance", "index"))
+        label, instance, index = (
+            example[k][None].to(device) for k in ("label", "instance", "index")
+        )
         real = example["image"][None].to(device).float().div(127.5).sub(1.0)
         with torch.no_grad():
             styles = state.averaged["encoder"](real, index) if state.encoder else None

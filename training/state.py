@@ -81,7 +81,7 @@ class TrainingState:
                 temporary,
                 metadata={"position": json.dumps(self.position)},
             )
-            os.replace(temporary, folder / CHECKPOINT)
+            temporary.replace(folder / CHECKPOINT)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -125,7 +125,9 @@ def _floats(network: nn.Module) -> list[Tensor]:
 def _adam(network: nn.Module, config: TrainConfig) -> torch.optim.Adam:
     """Adam with the paper's momenta and its state already in place, so that a load can fill it."""
     parameters = list(network.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
+    optimizer = torch.optim.Adam(
+        parameters, lr=config.learning_rate, betas=(0.5, 0.999), fused=True
+    )
     for parameter in parameters:
         optimizer.state[parameter] = {
             "step": torch.zeros(()),

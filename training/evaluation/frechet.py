@@ -54,7 +54,8 @@ def frechet_distance(first: Gaussian, second: Gaussian) -> float:
     product = _square_root(first.covariance) @ _square_root(second.covariance)
     overlap = np.linalg.svd(product, compute_uv=False).sum()
     spread = np.trace(first.covariance) + np.trace(second.covariance) - 2.0 * overlap
-    return float(np.square(first.mean - second.mean).sum() + spread)
+    # Rounding may take the distance of equal sets below zero.
+    return max(0.0, float(np.square(first.mean - second.mean).sum() + spread))
 
 
 def _square_root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

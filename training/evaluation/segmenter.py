@@ -15,15 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from model.classes import read_classes
-from model.codec import NO_CLASS
-from training.data import PairDataset, find_pairs, run_loader
+from model.codec import NO_CLASS, check_label_map
+from model.errors import MapError
+from model.image_io import read_label_map, read_photo
+from training.data import Pair, RunOrder, find_pairs
 from training.evaluation.lpips import AlexNet, load_alexnet
 
 STRIDE = 16
@@ -40,17 +46,17 @@ class SegmenterConfig:
 
     data: str
     """Folder with label/, image/ and classes.json."""
-    steps: int = 1_200
-    batch: int = 8
+    steps: int = 3_000
+    batch: int = 4
     """Images per step."""
     size: int = 256
-    """Side of the square training crops in pixels; photos get 1 to 1.5 times this shorter side."""
+    """Side in pixels of the training crops, which show 2/3 to all of a photo's shorter side."""
     width: int = 32
     """Channels of the finest features; the coarser ones have twice as many."""
     learning_rate: float = 3e-3
     """Of the first step; it falls linearly to zero."""
     seed: int = 0
-    checkpoint_every: int = 100
+    checkpoint_every: int = 200
     """Steps between checkpoints."""
 
     def __post_init__(self) -> None:
@@ -109,6 +115,46 @@ class Segmenter(nn.Module):
         return scores[..., :height, :width].argmax(1).to(torch.uint8)
 
 
+class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
+    """Random square crops of the pairs; item i is the i-th image of the training, not a file."""
+
+    def __init__(self, pairs: list[Pair], label_count: int, size: int, seed: int) -> None:
+        self.pairs, self.label_count, self.size, self.seed = pairs, label_count, size, seed
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        """Return a photo (3, size, size) uint8 and its labels (size, size) uint8, 255 = no class.
+
+        Raises MapError naming the file.
+        """
+        epoch, place = divmod(position, len(self.pairs))
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.pairs))
+        photo, label = self._load(self.pairs[order[place]])
+        rng = np.random.default_rng((self.seed, 1, position))
+        side = min(photo.size) * rng.uniform(2 / 3, 1)
+        left, top = (rng.uniform(0, length - side) for length in photo.size)
+        flip = -1 if rng.random() < 0.5 else 1
+
+        def cut(image: Image.Image, resample: Image.Resampling) -> NDArray[np.uint8]:
+            box = (left, top, left + side, top + side)
+            resized = np.asarray(image.resize((self.size, self.size), resample, box))
+            return np.ascontiguousarray(resized[:, ::flip])
+
+        pixels = torch.from_numpy(cut(photo, Image.Resampling.BICUBIC))
+        return pixels.permute(2, 0, 1), torch.from_numpy(cut(label, Image.Resampling.NEAREST))
+
+    def _load(self, pair: Pair) -> tuple[Image.Image, Image.Image]:
+        label = read_label_map(pair.label)
+        label = check_label_map(label, self.label_count, (NO_CLASS,), str(pair.label))
+        photo = read_photo(pair.image)
+        if photo.shape[:2] != label.shape:
+            raise MapError(
+                "SIZE_MISMATCH",
+                f"{pair.image}: {photo.shape[1]}x{photo.shape[0]} pixels, but {pair.label} has "
+                f"{label.shape[1]}x{label.shape[0]}",
+            )
+        return Image.fromarray(photo), Image.fromarray(label)
+
+
 def train_segmenter(
     config: SegmenterConfig,
     weights: Path,
@@ -132,8 +178,7 @@ def train_segmenter(
         return load_segmenter(out).to(device)
     data = Path(config.data)
     classes = read_classes(data / "classes.json")
-    scale = (config.size, config.size * 3 // 2)
-    dataset = PairDataset(find_pairs(data), len(classes), config.size, scale, config.seed)
+    crops = RandomCrops(find_pairs(data), len(classes), config.size, config.seed)
     torch.manual_seed(config.seed)
     network = Segmenter(classes.names, config.width, load_alexnet(weights)).to(device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -143,18 +188,17 @@ def train_segmenter(
     out.parent.mkdir(parents=True, exist_ok=True)
 
     # Which crops a step sees depends on its number alone, so a resumed training sees the same.
-    loader = run_loader(
-        dataset, start * config.batch, config.steps * config.batch, config.batch, workers
-    )
+    order = RunOrder(start * config.batch, config.steps * config.batch)
+    loader = DataLoader(crops, config.batch, sampler=order, num_workers=workers)
     bar = tqdm(loader, initial=start, total=config.steps, unit="step", dynamic_ncols=True)
-    for step, batch in enumerate(bar, start + 1):
+    for step, (photo, truth) in enumerate(bar, start + 1):
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - (step - 1) / config.steps)
-        image = batch["image"].to(device, memory_format=torch.channels_last)
+        image = photo.to(device, memory_format=torch.channels_last)
         # Scores have half the photo's size: every second label is theirs.
-        label = batch["label"][:, ::2, ::2].to(device).long()
+        label = truth[:, ::2, ::2].to(device).long()
         loss = F.cross_entropy(network(image / 127.5 - 1), label, ignore_index=NO_CLASS)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
         # Report and checkpoint.

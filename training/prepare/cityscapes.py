@@ -68,7 +68,7 @@ def read_cityscapes(source: Path) -> Release:
         require_same_names(photos, instances, "_gtFine_instanceIds.png")
         for name, photo in photos.items():
             items.append(Item(split, name, partial(_load, photo, labels[name], instances[name])))
-    return Release(CLASSES, items)
+    return Release("cityscapes", CLASSES, items)
 
 
 def _load(photo: Path, label: Path, instance: Path) -> Example:

@@ -36,7 +36,9 @@ def read_helen(source: Path) -> Release:
     require(source / "images", "the folder of photographs of SmithCVPR2013_dataset_resized")
     items = []
     for file, split in LISTS:
-        for line in require(source / file, "a list of names").read_text(encoding="utf-8").split("\n"):
+        for line in (
+            require(source / file, "a list of names").read_text(encoding="utf-8").split("\n")
+        ):
             name = line.rpartition(",")[2].strip()
             if not name:
                 continue
@@ -48,7 +50,7 @@ def read_helen(source: Path) -> Release:
             ]
             items.append(Item(split, name, partial(_load, photo, masks)))
     palette = ((0, 0, 0), *distinct_colours(len(PARTS) - 1))
-    return Release(Classes(PARTS, palette), items)
+    return Release("helen", Classes(PARTS, palette), items)
 
 
 def _load(photo: Path, masks: list[Path]) -> Example:

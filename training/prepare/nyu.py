@@ -66,7 +66,7 @@ def read_nyu(source: Path) -> Release:
             load = partial(_load, labeled, number - 1, table)
             items.append(Item(split, f"{number:04}", load))
     palette = ((0, 0, 0), *distinct_colours(len(names)))
-    return Release(Classes(("unlabelled", *names), palette), items)
+    return Release("nyu", Classes(("unlabelled", *names), palette), items)
 
 
 def _read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:

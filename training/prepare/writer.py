@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from model.codec import check_label_map
 from model.errors import MapError
 from model.image_io import encode_photo, read_photo
 
+T = TypeVar("T", bound=np.integer)
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
 CLASSES_FILE = "classes.json"
@@ -55,10 +56,18 @@ class Item:
 class Release:
     """A public release, read but not yet converted."""
 
+    name: str
     classes: Classes
     items: list[Item]
     options: Mapping[str, str] = field(default_factory=dict)
     """Whatever else decides the result; a folder never mixes examples of two settings."""
+
+    def __post_init__(self) -> None:
+        """Refuse two examples of one name, which would overwrite each other."""
+        counts = Counter((item.split, item.name) for item in self.items)
+        twice = [f"{split}/{name}" for (split, name), count in counts.items() if count > 1]
+        if twice:
+            raise ValueError(f"{self.name}: the release lists {', '.join(twice[:3])} twice")
 
 
 @dataclass(frozen=True)
@@ -117,16 +126,20 @@ def write_release(
     """
     if size is not None and size < 1:
         raise ValueError(f"size is {size}; give the shorter side in pixels, 1 or more")
-    _claim(target, {"size": size, **release.options})
+    _claim(target, {"data set": release.name, "size": size, **release.options})
     splits = [split for split in SPLITS if any(item.split == split for item in release.items)]
     for split in splits:
         classes = {"classes": release.classes.names, "palette": release.classes.palette}
         _write_whole(target / split / CLASSES_FILE, _json(classes))
     total = len(release.items)
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         written = pool.map(lambda item: _write_item(release, item, target, size), release.items)
         for done, name in enumerate(written, start=1):
             yield Progress(done, total, name)
+    finally:
+        # Whoever stops early doesn't wait for the rest.
+        pool.shutdown(cancel_futures=True)
 
 
 def _claim(target: Path, settings: Mapping[str, object]) -> None:
@@ -154,7 +167,7 @@ def _write_item(release: Release, item: Item, target: Path, size: int | None) ->
     stored = read_photo(example.photo) if isinstance(example.photo, Path) else example.photo
     photo = _resize(stored, size, Image.Resampling.LANCZOS)
     if callable(example.label):
-        label = example.label(photo)
+        label: NDArray[np.integer] = example.label(photo)
     else:
         _require_same_size(example, stored, name)
         label = _resize(example.label, size, Image.Resampling.NEAREST)
@@ -182,7 +195,7 @@ def _require_same_size(example: Example, photo: NDArray[np.uint8], name: str) ->
             )
 
 
-def _resize(array: NDArray[np.integer], size: int | None, how: Image.Resampling) -> NDArray:
+def _resize(array: NDArray[T], size: int | None, how: Image.Resampling) -> NDArray[T]:
     """Scale an image (H, W[, 3]) so that its shorter side is ``size``; None: the same array."""
     height, width = array.shape[:2]
     if size is None or size == min(height, width):
@@ -208,4 +221,4 @@ def _write_whole(path: Path, data: bytes) -> None:
     # One fixed name, so that a file left by a killed run is overwritten by the next.
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
-    os.replace(part, path)
+    part.replace(path)
