@@ -148,7 +148,14 @@ async def _load_in_background(
 def _listen(host: str, port: int) -> socket.socket:
     # Bound here rather than by uvicorn, so that the error and a port chosen for 0 can be told.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = str(error.strerror).split(" (")[0]
+        raise OSError(
+            error.errno,
+            f"cannot listen on {host} port {port}: {reason}; give another --host or --port",
+        ) from error
 
 
 def _url(host: str, port: int) -> str:

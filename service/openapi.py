@@ -52,7 +52,10 @@ _PHOTO: dict[str, Any] = {
 }
 
 _OUTSIDE = {"NOT_FOUND", "METHOD_NOT_ALLOWED", "NO_SAMPLES"}
-SYNTHESIS_RESPONSES: Responses = {200: _PHOTO, **problems(*(REASONS.keys() - _OUTSIDE))}
+SYNTHESIS_RESPONSES: Responses = {
+    200: _PHOTO,
+    **problems(*(reason for reason in REASONS if reason not in _OUTSIDE)),
+}
 
 
 def describe_openapi(app: FastAPI) -> None:

@@ -29,7 +29,7 @@ _FRAMEWORK_REASONS = {
 _PLAIN_WORDS = {
     ("label", "value_error"): "is text; send a file: -F label=@label.png",
     ("instance", "value_error"): "is text; send a file: -F instance=@instance.png",
-    ("options", "json_type"): "is a file; send JSON text: -F 'options={\"seed\": 1}'",
+    ("options", "model_attributes_type"): 'is no JSON object, such as {"seed": 1}',
 }
 
 
@@ -118,8 +118,6 @@ def _words(fault: Any) -> str:
             return "is missing from the form"
         case "extra_forbidden":
             return "is not known here"
-        case "json_invalid":
-            return f"is no {fault['msg'].removeprefix('Invalid ')}"
     value = fault["input"]
     if fault["type"] == "value_error":  # one of ours, which tells the value already
         return str(fault["msg"]).removeprefix("Value error, ")

@@ -14,10 +14,15 @@ from service.errors import ServiceError
 from service.negotiation import choose_format
 from service.openapi import PNG, SYNTHESIS_RESPONSES, problems
 from service.pipeline import Job, Pipeline
-from service.schemas import ModelDescription, ModelList, SynthesisForm, SynthesisOptions
+from service.schemas import (
+    MAX_OPTIONS_BYTES,
+    ModelDescription,
+    ModelList,
+    SynthesisForm,
+)
 
 # The form has three fields; a few more are read so that their names can be told.
-FORM_LIMITS: Any = {"max_files": 4, "max_fields": 4, "max_part_size": 256 << 10}
+FORM_LIMITS: Any = {"max_files": 4, "max_fields": 4, "max_part_size": MAX_OPTIONS_BYTES}
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ router = APIRouter()
 
 @router.post(
     "/v1/synthesize",
+    tags=["synthesis"],
     summary="Turn a label map into a photograph",
     dependencies=[Depends(require_form)],
     response_class=Response,
@@ -74,6 +80,7 @@ router = APIRouter()
 )
 @router.post(
     "/synthesize",
+    tags=["synthesis"],
     summary="Turn a label map into a photograph (short for /v1/synthesize)",
     dependencies=[Depends(require_form)],
     response_class=Response,
@@ -87,13 +94,12 @@ async def synthesize(
     model: Served,
 ) -> Response:
     """Synthesise the photograph of a scene in the format that `Accept` asks for (default PNG)."""
-    options = form.options or SynthesisOptions()
     job = Job(
         label=await form.label.read(),
         instance=await form.instance.read() if form.instance else None,
-        choice=options.choice(model.pipeline.bundle.classes),
+        choice=form.options.choice(model.pipeline.bundle.classes),
         format=format_,
-        quality=options.quality,
+        quality=form.options.quality,
     )
     photo = await model.pipeline.synthesize(job, request.state.stage_times)
     headers = {"X-Model-Version": model.description.version, "Vary": "Accept"}
@@ -101,7 +107,10 @@ async def synthesize(
 
 
 @router.get(
-    "/v1/models", summary="Describe the models being served", responses=problems("MODEL_LOADING")
+    "/v1/models",
+    tags=["synthesis"],
+    summary="Describe the models being served",
+    responses=problems("MODEL_LOADING"),
 )
 async def models(model: Served) -> ModelList:
     """Tell what label maps may hold, which styles there are and which sizes are served."""
@@ -110,6 +119,7 @@ async def models(model: Served) -> ModelList:
 
 @router.get(
     "/v1/samples/{seed}/{part}.png",
+    tags=["synthesis"],
     summary="Draw a map of a sample scene",
     response_class=Response,
     responses={200: PNG, **problems("INVALID_FIELD", "NO_SAMPLES", "MODEL_LOADING")},
@@ -128,7 +138,7 @@ async def sample(
     return Response(maps[part], media_type="image/png")
 
 
-@router.get("/livez", summary="Whether the server runs", tags=["health"])
+@router.get("/livez", tags=["health"], summary="Whether the server runs")
 async def livez() -> dict[str, str]:
     """Answer as long as the event loop turns."""
     return {"status": "alive"}
@@ -136,8 +146,8 @@ async def livez() -> dict[str, str]:
 
 @router.get(
     "/readyz",
-    summary="Whether the server can synthesise",
     tags=["health"],
+    summary="Whether the server can synthesise",
     responses=problems("MODEL_LOADING"),
 )
 async def readyz(_: Served) -> dict[str, str]:

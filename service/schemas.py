@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, Json, PlainValidator, StrictInt, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictInt,
+    WithJsonSchema,
+)
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import from_json
+from starlette.datastructures import UploadFile as FormFile  # what the form parser makes
 
 from model.bundle import Bundle, Parity
 from model.classes import Classes
 from model.styles import StyleChoice
 from service.errors import ServiceError
+
+MAX_OPTIONS_BYTES = 256 << 10
 
 
 def _style(value: Any) -> int | tuple[float, ...]:
@@ -79,6 +92,18 @@ def _label_id(key: str, classes: Classes) -> int:
     )
 
 
+def _parsed(value: Any) -> Any:
+    """Read the JSON of a form field, which browsers and generated clients send as a file."""
+    if isinstance(value, FormFile):
+        value = value.file.read(MAX_OPTIONS_BYTES + 1)
+    if len(value) > MAX_OPTIONS_BYTES:
+        raise ValueError(f"has more than {MAX_OPTIONS_BYTES} bytes")
+    try:
+        return from_json(value)
+    except ValueError as error:
+        raise ValueError(f"is no JSON: {error}") from error
+
+
 class SynthesisForm(BaseModel):
     """The multipart form of a synthesis. Unknown fields are refused."""
 
@@ -88,12 +113,15 @@ class SynthesisForm(BaseModel):
         description="label map: PNG with one channel (grey of 8 or 16 bits, or palette) that "
         "holds the class of every pixel; see `/v1/models` for the classes"
     )
-    instance: UploadFile | None = Field(
+    # A form leaves a field out; it cannot hold null.
+    instance: UploadFile | SkipJsonSchema[None] = Field(
         default=None,
         description="instance map of the same size: PNG (8 or 16 bits), or TIFF or .npy (32 bits) "
         "that holds an id per object; without it connected regions of one class are objects",
     )
-    options: Json[SynthesisOptions] | None = Field(default=None, description="JSON text")
+    options: Annotated[SynthesisOptions, BeforeValidator(_parsed)] = Field(
+        default_factory=SynthesisOptions, description="JSON, as text or as a file"
+    )
 
 
 class SceneClass(BaseModel):

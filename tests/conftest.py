@@ -20,6 +20,10 @@ from model.scenes import CLASSES, PALETTE
 from model.spec import EncoderSpec, GeneratorSpec, InputSpec
 
 
+# The tests' networks are tiny: threads would cost more than they bring.
+torch.set_num_threads(1)
+
+
 @functools.cache
 def has_gpu() -> bool:
     """Say whether torch can run on a GPU here."""

@@ -53,6 +53,9 @@ class TrainConfig:
     colour: float = _setting(
         0.0, "Weight of an L1 loss on photographs averaged over 8x8 pixels (not in the paper)."
     )
+    style_colour: float = _setting(
+        0.0, "Weight of an L1 loss that ties a 3-channel style code to its object's mean colour."
+    )
     learning_rate: float = _setting(2e-4, "Step size of Adam.")
     ema_images: int = _setting(2_000, "Half-life in images of the averaged weights that ship.")
     init: str | None = _setting(None, "Run folder whose networks this run starts from.")

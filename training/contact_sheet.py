@@ -40,15 +40,18 @@ def write_contact_sheet(folder: Path, path: Path, count: int = 16) -> None:
 
 
 def _classes(folder: Path) -> Classes:
-    """Return the folder's classes, or colours for any label if it names none."""
+    """Return the folder's classes, or colours for any label if they can't be used."""
     try:
-        return read_classes(folder / "classes.json")
+        classes = read_classes(folder / "classes.json")
     except (FileNotFoundError, ValueError):
+        classes = None
+    if classes is None or len(classes) > NO_CLASS:
         return Classes(("",) * NO_CLASS, tuple(distinct_colours(NO_CLASS)))
+    return classes
 
 
-def _strip(files: dict[str, Path], classes: Classes) -> NDArray[np.uint8] | None:
-    """Draw one example: three pictures of width CELL side by side."""
+def _strip(files: dict[str, Path], classes: Classes) -> list[NDArray[np.uint8]] | None:
+    """Draw one example: three pictures of width CELL, which may differ in height."""
     try:
         label = np.minimum(read_label_map(files["label"]), NO_CLASS).astype(np.uint8)
         ids = (
@@ -61,7 +64,7 @@ def _strip(files: dict[str, Path], classes: Classes) -> NDArray[np.uint8] | None
         return None
     borders = np.where(edge_map(ids), 0, 255).astype(np.uint8)
     parts = [classes.colour(label), np.repeat(borders[..., None], 3, axis=2), photo]
-    return np.hstack([_cell(part) for part in parts])
+    return [_cell(part) for part in parts]
 
 
 def _cell(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -72,11 +75,12 @@ def _cell(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(image.resize((CELL, height), Image.Resampling.BOX))
 
 
-def _row(strips: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+def _row(strips: list[list[NDArray[np.uint8]]], columns: int) -> NDArray[np.uint8]:
     """Lay examples side by side on white, with a gap around each."""
-    height, width = max(len(strip) for strip in strips), 3 * CELL
-    row = np.full((height + GAP, columns * (width + GAP), 3), 255, np.uint8)
+    height = max(len(cell) for strip in strips for cell in strip)
+    row = np.full((height + GAP, columns * (3 * CELL + GAP), 3), 255, np.uint8)
     for i, strip in enumerate(strips):
-        left = i * (width + GAP)
-        row[: len(strip), left : left + width] = strip
+        for k, cell in enumerate(strip):
+            left = i * (3 * CELL + GAP) + k * CELL
+            row[: len(cell), left : left + CELL] = cell
     return row

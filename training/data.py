@@ -102,7 +102,7 @@ def resize_example(example: Example, height: int, width: int) -> Example:
     """Resize to (height, width): the photograph bicubically, ids by their nearest pixel."""
 
     def resize(array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
-        return np.asarray(Image.fromarray(array).resize((width, height), resample))
+        return np.array(Image.fromarray(array).resize((width, height), resample))
 
     nearest = Image.Resampling.NEAREST
     return Example(

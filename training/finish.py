@@ -10,7 +10,8 @@ from model.classes import read_classes
 from model.encoder import Encoder
 from training.clusters import find_styles
 from training.config import TrainConfig
-from training.data import find_pairs
+from training.data import PairDataset, find_pairs
+from training.norms import settle_norms
 from training.state import TrainingState
 
 
@@ -21,12 +22,16 @@ def write_bundle(state: TrainingState, config: TrainConfig, folder: Path, name: 
     """
     data = Path(config.data)
     classes = read_classes(data / "classes.json")
+    pairs = find_pairs(data)
+    settle_norms(
+        state, config, PairDataset(pairs, len(classes), config.crop, config.scale, config.seed)
+    )
     generator = state.averaged["generator"]
     encoder = state.averaged["encoder"] if state.encoder else None
     assert encoder is None or isinstance(encoder, Encoder)
     styles = {}
     if encoder is not None:
-        pairs, side = find_pairs(data), sum(config.scale) // 2
+        side = sum(config.scale) // 2
         styles = find_styles(encoder, pairs, len(classes), side, encoder.spec.size_multiple)
     bundle = Bundle(
         name=name,

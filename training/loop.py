@@ -10,9 +10,11 @@ from types import FrameType
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from model.classes import read_classes
+from model.encoder import instance_mean
 from model.inputs import network_input
 from training.config import TrainConfig
 from training.data import PairDataset, find_pairs, run_loader
@@ -110,6 +112,12 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
 
         if config.colour:
             losses["colour"] = config.colour * colour_loss(fake, real)
+
+        if config.style_colour:
+            # Not in the paper: a code that starts as a colour teaches the generator at once what
+            # codes are for, and gives people numbers that they understand.
+            mean_colour = instance_mean(real, index)
+            losses["style"] = config.style_colour * F.l1_loss(parts[1].float(), mean_colour)
 
         # Both gradients come from the weights before the step, as in the reference.
         generator_loss = torch.stack(list(losses.values())).sum()

@@ -65,8 +65,22 @@ async function showOwn(label, instance) {
     showProblem(new Error("Choose a label map too: the instance map alone says nothing."));
     return;
   }
-  scene = null;
-  await useMaps(label, instance ?? null);
+  try {
+    const copies = await Promise.all([label, instance].map((file) => file && inMemory(file)));
+    scene = null;
+    await useMaps(copies[0], copies[1] ?? null);
+  } catch (error) {
+    showProblem(error);
+  }
+}
+
+// A file that is saved again after it was chosen could not be uploaded any more.
+async function inMemory(file) {
+  try {
+    return new File([await file.arrayBuffer()], file.name);
+  } catch {
+    throw new Error(`${file.name} cannot be read; choose it again.`);
+  }
 }
 
 async function useMaps(label, instance) {
@@ -115,13 +129,15 @@ async function request(address, options) {
   if (response.ok) return response;
   const problem = await response.json().catch(() => null);
   if (!problem?.detail) throw new Error(`The server answered with status ${response.status}.`);
-  throw new Error(`${problem.title}. ${problem.detail}`);
+  throw new Error(problem.detail[0].toUpperCase() + problem.detail.slice(1));
 }
 
 function showProblem(error) {
   $("problem").textContent = error.message;
   $("problem").hidden = false;
-  $("photo-frame").ariaBusy = String(!$("photo").hidden); // an older photograph stays dimmed
+  // What is left would be the photograph of other maps.
+  $("photo").hidden = $("save").hidden = true;
+  $("photo-frame").ariaBusy = "false";
   setStatus("No photograph");
 }
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,7 +47,7 @@ class SegmenterConfig:
 
     data: str
     """Folder with label/, image/ and classes.json."""
-    steps: int = 3_000
+    steps: int = 2_500
     batch: int = 4
     """Images per step."""
     size: int = 256
@@ -137,7 +138,7 @@ class RandomCrops(Dataset[tuple[Tensor, Tensor]]):
         def cut(image: Image.Image, resample: Image.Resampling) -> NDArray[np.uint8]:
             box = (left, top, left + side, top + side)
             resized = np.asarray(image.resize((self.size, self.size), resample, box))
-            return np.ascontiguousarray(resized[:, ::flip])
+            return resized[:, ::flip].copy()
 
         pixels = torch.from_numpy(cut(photo, Image.Resampling.BICUBIC))
         return pixels.permute(2, 0, 1), torch.from_numpy(cut(label, Image.Resampling.NEAREST))
@@ -174,7 +175,7 @@ def train_segmenter(
     if out.suffix != ".safetensors":
         raise ValueError(f"{out}: the name of a segmenter's file must end in .safetensors")
     if out.exists():
-        _check_same(_read_description(out)["config"], config, out)
+        _check_same(_read_description(out).get("config", {}), config, out)
         return load_segmenter(out).to(device)
     data = Path(config.data)
     classes = read_classes(data / "classes.json")
@@ -221,7 +222,7 @@ def load_segmenter(path: Path) -> Segmenter:
             tuple(description["classes"]), description["config"]["width"], AlexNet()
         )
         network.load_state_dict(load_file(path))
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{path}: does not fit its .json file: {error}") from error
     return network.eval()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from training.prepare.ade20k import read_ade20k
@@ -30,7 +30,7 @@ PREPARERS: dict[str, Preparer] = {
 
 def prepare(
     name: str, source: Path, target: Path, *, size: int | None = None, workers: int = 2
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Convert the release ``name`` in ``source`` to ``target/train`` and ``target/val``.
 
     Either folder is one that training and ``check_folder`` read. Iterate to do the work. The same

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +116,7 @@ def require_same_names(first: Mapping[str, Path], second: Mapping[str, Path], en
 
 def write_release(
     release: Release, target: Path, size: int | None, workers: int
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Write ``target/{train,val}/{label,image,instance}/NAME.*`` and a classes.json each.
 
     ``size`` is the shorter side of the result in pixels (photographs Lanczos, maps nearest

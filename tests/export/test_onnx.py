@@ -1,0 +1,110 @@
+"""The ONNX engine: integers in, pixels out, equal to torch, at any size and batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import export.build
+from export.build import add_onnx_engine
+from export.parity import ParityError, check_parity, random_scenes, summarise
+from model.bundle import Bundle, load_bundle
+from model.checkpoint import load_generator
+from model.synthesis import Synthesis
+
+
+def session(bundle: Bundle) -> onnxruntime.InferenceSession:
+    """The bundle's graph in ONNX Runtime."""
+    path = bundle.path(bundle.engine("onnx").file)
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("name", ["tiny_bundle", "plain_bundle"])
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 8, 60), (2, 64, 12)])
+def test_engine_equals_torch(
+    name: str, shape: tuple[int, int, int], request: pytest.FixtureRequest
+) -> None:
+    """Batches and sizes that were not used for tracing give torch's pixels to one level."""
+    bundle = load_bundle(request.getfixturevalue(name))
+    feeds = random_scenes(bundle, *shape, seed=5)
+    (image,) = session(bundle).run(["image"], feeds)
+    with torch.inference_mode():
+        network = Synthesis(bundle.input, load_generator(bundle))
+        wanted = network(**{k: torch.from_numpy(v) for k, v in feeds.items()}).numpy()
+    assert (image.dtype, image.shape) == (np.uint8, (*shape, 3))
+    assert (np.abs(image.astype(int) - wanted) <= 1).mean() >= 0.999
+    assert image.std() > 5
+
+
+def test_one_scene_never_influences_another(tiny_bundle: Path) -> None:
+    """A scene gives the same pixels alone and in a batch."""
+    bundle = load_bundle(tiny_bundle)
+    feeds = random_scenes(bundle, 3, 32, 32, seed=1)
+    run = session(bundle).run
+    together = run(["image"], feeds)[0]
+    alone = run(["image"], {k: v[1:2] for k, v in feeds.items()})[0]
+    assert np.abs(together[1].astype(int) - alone[0]).max() <= 1
+
+
+def test_no_class_pixels_are_accepted(tiny_bundle: Path) -> None:
+    """Label 255 is zero in every channel instead of an error inside the engine."""
+    bundle = load_bundle(tiny_bundle)
+    feeds = random_scenes(bundle, 1, 32, 32, seed=1)
+    feeds["label"][:] = 255
+    assert session(bundle).run(["image"], feeds)[0].shape == (1, 32, 32, 3)
+
+
+def test_graph_takes_integers_and_points_to_the_weights(tiny_bundle: Path) -> None:
+    """Inputs are the integer maps and styles; weights exist once, in the safetensors file."""
+    model = onnx.load(tiny_bundle / "generator.onnx", load_external_data=False)
+    kinds = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+    assert kinds == {
+        "label": onnx.TensorProto.UINT8,
+        "instance": onnx.TensorProto.INT32,
+        "style_index": onnx.TensorProto.INT32,
+        "style_table": onnx.TensorProto.FLOAT,
+    }
+    outside = [t for t in model.graph.initializer if t.external_data]
+    assert {t.external_data[0].value for t in outside} == {"generator.safetensors"}
+    inside = sum(len(t.raw_data) for t in model.graph.initializer)
+    assert inside < 4096
+
+
+def test_graph_tells_nothing_of_the_machine(tiny_bundle: Path) -> None:
+    """No source paths of the exporting machine are left in the file."""
+    text = (tiny_bundle / "generator.onnx").read_bytes()
+    assert str(Path(export.build.__file__).parents[1]).encode() not in text
+    assert b"site-packages" not in text
+
+
+def test_a_poor_engine_is_refused_and_leaves_the_bundle_as_it_was(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When pixels differ, the export fails, says by how much, and writes nothing."""
+    folder = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    measure = export.build.measure_parity
+    monkeypatch.setattr(
+        export.build,
+        "measure_parity",
+        lambda *a, **k: dataclasses.replace(measure(*a, **k), within_one=0.9, maximum=40.0),
+    )
+    with pytest.raises(ParityError, match=r"90\.00 %.*worst difference 40"):
+        add_onnx_engine(folder, sizes=((32, 32),))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_parity_record_counts_grey_levels() -> None:
+    """Maximum, mean, percentile and share within one level are what they say."""
+    parity = summarise(np.array([0] * 997 + [1, 2, 9], np.int16), 4, ("8x8",))
+    assert (parity.maximum, parity.mean, parity.within_one) == (9, 0.012, 0.998)
+    with pytest.raises(ParityError):
+        check_parity(parity, "engine")
+    check_parity(dataclasses.replace(parity, within_one=0.999), "engine")

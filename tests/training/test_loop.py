@@ -1,0 +1,156 @@
+"""Training runs: they resume exactly, survive signals and end in a servable bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from export.build import add_onnx_engine
+from training.config import TrainConfig
+from training.finish import write_bundle
+from training.loop import learning_rate, train
+from training.state import CHECKPOINT
+
+SMALL = {
+    "batch": 2, "crop": 32, "scale": (32, 48), "width": 4, "downsamplings": 2, "blocks": 1,
+    "discriminator_width": 4, "workers": 0, "checkpoint_every": 4, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture
+def config(pairs_folder: Path) -> TrainConfig:
+    """A run of a few seconds on the drawn pairs."""
+    return TrainConfig(data=str(pairs_folder), images=12, **SMALL)  # type: ignore[arg-type]
+
+
+def checkpoint(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a run's checkpoint."""
+    return safetensors.torch.load_file(folder / CHECKPOINT)
+
+
+def test_learning_rate_is_constant_then_falls_to_zero(config: TrainConfig) -> None:
+    """The second half falls linearly."""
+    config = dataclasses.replace(config, images=100, decay=0.5, learning_rate=1.0)
+    assert [learning_rate(config, n) for n in (0, 50, 75, 100)] == [1, 1, 0.5, 0]
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_killed_run_resumes_bit_for_bit(config: TrainConfig, tmp_path: Path, norm: str) -> None:
+    """Killed with SIGKILL after a checkpoint, the same command ends with the same weights."""
+    config = dataclasses.replace(config, norm=norm)
+    train(config, tmp_path / "straight")
+    killed = tmp_path / "killed"
+    program = (
+        "import os, signal, sys, json; from pathlib import Path; import training.loop as loop\n"
+        "from training.config import TrainConfig; from training.state import TrainingState\n"
+        "save = TrainingState.save\n"
+        "def save_then_die(self, folder):\n"
+        "    save(self, folder)\n"
+        "    if self.position >= 4: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "TrainingState.save = save_then_die\n"
+        "fields = json.loads(sys.argv[1]); fields['scale'] = tuple(fields['scale'])\n"
+        "loop.train(TrainConfig(**fields), Path(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", program, json.dumps(dataclasses.asdict(config)), str(killed)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    died = subprocess.run(command, env=environment, check=False, capture_output=True)
+    assert died.returncode == -signal.SIGKILL
+    assert train(config, killed).position == 12
+    straight, resumed = checkpoint(tmp_path / "straight"), checkpoint(killed)
+    assert straight.keys() == resumed.keys()
+    assert [k for k in straight if not torch.equal(straight[k], resumed[k])] == []
+
+
+def test_training_moves_every_network(config: TrainConfig, tmp_path: Path) -> None:
+    """Generator, encoder and discriminator all change, and the averages follow."""
+    train(dataclasses.replace(config, images=2), tmp_path / "short")
+    train(config, tmp_path / "long")
+    before, after = checkpoint(tmp_path / "short"), checkpoint(tmp_path / "long")
+    for part in ("trained.generator", "trained.encoder", "averaged.generator", "discriminator"):
+        names = [k for k in before if k.startswith(part) and k.endswith("weight")]
+        assert names
+        assert all(not torch.equal(before[k], after[k]) for k in names)
+
+
+def test_another_run_can_be_the_start(config: TrainConfig, tmp_path: Path) -> None:
+    """``init`` takes over networks but not the position or the optimisers."""
+    train(config, tmp_path / "first")
+    second = dataclasses.replace(config, images=2, learning_rate=0.0, init=str(tmp_path / "first"))
+    state = train(second, tmp_path / "second")
+    assert state.position == 2
+    first, now = checkpoint(tmp_path / "first"), checkpoint(tmp_path / "second")
+    weights = [k for k in first if k.startswith("trained") and "running" not in k]
+    assert all(torch.equal(first[k], now[k]) for k in weights)
+
+
+def test_sigterm_saves_and_stops(config: TrainConfig, tmp_path: Path) -> None:
+    """A terminated command exits with 0, says how to go on, and has lost nothing."""
+    command = [
+        str(Path(sys.executable).with_name("hdsynth")), "train", config.data, "-o",
+        str(tmp_path / "run"), "--images", "100000", "--crop", "32", "--scale", "32", "48",
+        "--width", "4", "--downsamplings", "2", "--blocks", "1", "--discriminator-width", "4",
+        "--checkpoint-every", "1000000", "--workers", "1",
+    ]  # fmt: skip
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert run.stderr is not None
+    seen = ""
+    deadline = time.monotonic() + 120
+    while "img/s" not in seen and time.monotonic() < deadline:
+        seen += run.stderr.read(64)
+    os.killpg(run.pid, signal.SIGTERM)  # the whole group, as a terminal or Kubernetes does
+    _, rest = run.communicate(timeout=60)
+    assert run.returncode == 0, seen + rest
+    assert "the same command resumes" in rest
+    with safetensors.safe_open(tmp_path / "run" / CHECKPOINT, "pt") as saved:
+        assert int(saved.metadata()["position"]) > 0
+
+
+def test_a_failed_write_keeps_the_last_checkpoint(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fills up in the middle of a write leaves the previous file intact."""
+    state = train(dataclasses.replace(config, images=4), tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+
+    def full(_tensors: object, path: Path, **_: object) -> None:
+        path.write_bytes(b"half a checkp")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("training.state.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        state.save(tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_run_ends_in_a_servable_bundle(config: TrainConfig, tmp_path: Path, norm: str) -> None:
+    """Train, cluster, write, export: the bundle has styles for its classes and passes parity."""
+    config = dataclasses.replace(config, norm=norm)
+    state = train(config, tmp_path / "run")
+    write_bundle(state, config, tmp_path / "bundle", "drawn")
+    bundle = add_onnx_engine(tmp_path / "bundle", sizes=((64, 48),))
+    assert bundle.classes.names[3] == "facade"
+    assert 1 <= len(bundle.styles[3]) <= 10
+    assert bundle.trained_size == (32, 32)
+    assert bundle.engine("onnx").parity.within_one >= 0.999
+
+
+def test_sheets_show_map_synthesis_and_photograph(config: TrainConfig, tmp_path: Path) -> None:
+    """Every checkpoint comes with a picture: three columns, a row per example."""
+    train(config, tmp_path)
+    with Image.open(tmp_path / "samples" / "00000012.png") as sheet:
+        assert sheet.size == (3 * 32, 5 * 32)
+    lines = (tmp_path / "progress.jsonl").read_text().splitlines()
+    assert [json.loads(line)["images"] for line in lines] == [4, 8, 12]
