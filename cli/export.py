@@ -26,6 +26,7 @@ def export(bundle: Path) -> None:
 @click.command("import-checkpoint")
 @click.argument("generator", type=FILE)
 @click.option("--encoder", type=FILE, help="Style encoder, latest_net_E.pth.")
+@click.option("--clusters", type=FILE, help="Style clusters, features_clustered_010.npy.")
 @click.option(
     "--labels",
     required=True,
@@ -34,16 +35,21 @@ def export(bundle: Path) -> None:
 @click.option("-o", "--output", type=FOLDER, required=True, help="Folder of the new bundle.")
 @click.option("--name", help="Name of the model.  [default: the output folder's name]")
 def import_checkpoint(
-    generator: Path, encoder: Path | None, labels: str, output: Path, name: str | None
+    generator: Path,
+    encoder: Path | None,
+    clusters: Path | None,
+    labels: str,
+    output: Path,
+    name: str | None,
 ) -> None:
     """Turn a pix2pixHD checkpoint (latest_net_G.pth) into a servable bundle.
 
-    Sizes, widths and depths are read from the weights; no code in the file is executed.
+    Sizes, widths and depths are read from the weights; no code in the files is executed.
     """
     from cli.bundle import summary
     from export.build import add_onnx_engine
     from export.from_reference import bundle_from_reference, read_label_names
 
     classes = read_label_names(labels)
-    bundle_from_reference(generator, encoder, classes, output, name or output.name)
+    bundle_from_reference(generator, encoder, classes, output, name or output.name, clusters)
     click.echo(summary(add_onnx_engine(output)))

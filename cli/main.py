@@ -11,6 +11,7 @@ import click
 from cli.bench import bench
 from cli.bundle import bundle
 from cli.data import data
+from cli.encode import encode
 from cli.export import export, import_checkpoint
 from cli.sample import sample
 from cli.serve import serve
@@ -68,7 +69,9 @@ def cli() -> None:
     """
 
 
-for command in (synthesize, serve, train, export, bundle, sample, data, import_checkpoint, bench):
+for command in (
+    synthesize, serve, train, export, bundle, sample, data, encode, import_checkpoint, bench,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -17,6 +17,24 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
+class LazyOptionsCommand(click.Command):
+    """A command some of whose options are declared elsewhere, and read only when it is used.
+
+    ``declared`` returns them; importing their declaration at start-up would slow every command.
+    """
+
+    def __init__(
+        self, *args: Any, declared: Callable[[], list[click.Option]], **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._declared = declared
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the command's own parameters, the declared ones, and --help."""
+        *own, help_option = super().get_params(ctx)
+        return [*own, *self._declared(), help_option]
+
+
 class Size(click.ParamType[tuple[int, int]]):
     """A picture size, WIDTHxHEIGHT in pixels."""
 

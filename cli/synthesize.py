@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 @click.option(
     "--styles",
     type=FILE,
-    help='JSON file: {"instances": {"10003": 2, "3001": [0.1, -0.4, 0.9]}, "classes": {"car": 1}}; '
-    "a style is a number from 'hdsynth bundle show' or a code.",
+    help='JSON file, such as {"instances": {"10003": 2, "3001": [0.1, -0.4, 0.9]}, "classes": '
+    '{"car": {"between": [0, 3], "at": 0.5}}}: a style is one of the numbers that '
+    "'hdsynth bundle show' counts, a code (see 'hdsynth encode'), or a mixture of two.",
 )
 @model_option
 @click.option(

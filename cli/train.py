@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.options import FOLDER
+from cli.options import FOLDER, LazyOptionsCommand
 
 
-class _SettingsCommand(click.Command):
-    """Adds an option for every training setting when the command is used, not at start-up."""
+def _settings() -> list[click.Option]:
+    """One option per training setting."""
+    import dataclasses
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """Return the declared parameters, then one option per field of ``TrainConfig``."""
-        import dataclasses
-        import typing
+    from training.config import TrainConfig
 
-        from training.config import TrainConfig
-
-        types = typing.get_type_hints(TrainConfig)
-        options: list[click.Parameter] = []
-        for setting in dataclasses.fields(TrainConfig):
-            if "help" in setting.metadata:
-                flag = "--" + setting.name.replace("_", "-")
-                kind = types[setting.name]
-                if kind is bool:
-                    flag = f"{flag}/--no-{flag[2:]}"
-                options.append(
-                    click.Option(
-                        [flag],
-                        default=setting.default,
-                        help=setting.metadata["help"],
-                        show_default=setting.default is not None,
-                        type=_click_type(kind),
-                    )
-                )
-        return [*super().get_params(ctx)[:-1], *options, super().get_params(ctx)[-1]]
+    types = typing.get_type_hints(TrainConfig)
+    options = []
+    for setting in dataclasses.fields(TrainConfig):
+        if "help" not in setting.metadata:
+            continue  # the data folder is an argument
+        flag, kind = "--" + setting.name.replace("_", "-"), types[setting.name]
+        options.append(
+            click.Option(
+                [f"{flag}/--no-{flag[2:]}" if kind is bool else flag],
+                default=setting.default,
+                help=setting.metadata["help"],
+                show_default=setting.default is not None,
+                type=_click_type(kind),
+            )
+        )
+    return options
 
 
 def _click_type(kind: Any) -> Any:
+    if typing.get_origin(kind) is typing.Literal:
+        return click.Choice(typing.get_args(kind))
     if kind in {int, float, bool, str}:
         return kind
     return (int, int) if kind == tuple[int, int] else str
 
 
-@click.command(cls=_SettingsCommand)
+@click.command(cls=LazyOptionsCommand, declared=_settings)
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "-o", "--output", type=FOLDER, required=True, help="Run folder; an existing run resumes."

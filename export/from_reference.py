@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from export.reference_clusters import read_reference_clusters
 from model.bundle import Bundle
 from model.checkpoint import write_weights
 from model.classes import Classes, distinct_colours, read_classes
@@ -13,6 +14,7 @@ from model.encoder import Encoder
 from model.generator import GlobalGenerator, LocalEnhancer
 from model.reference import ReferenceCheckpointError, load_reference_checkpoint
 from model.spec import InputSpec
+from model.styles import StyleClusters
 
 CITYSCAPES = (
     "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic",
@@ -32,12 +34,18 @@ def read_label_names(labels: str) -> Classes:
 
 
 def bundle_from_reference(
-    generator: Path, encoder: Path | None, classes: Classes, output: Path, name: str
+    generator: Path,
+    encoder: Path | None,
+    classes: Classes,
+    output: Path,
+    name: str,
+    clusters: Path | None = None,
 ) -> Bundle:
-    """Write a bundle without engines from ``*_net_G.pth`` and optionally ``*_net_E.pth``.
+    """Write a bundle without engines from ``*_net_G.pth``.
 
-    The weights keep float32. Raises ReferenceCheckpointError when a file is not what it should
-    be, or when its channels do not fit the classes; BundleError when ``output`` is not empty.
+    ``encoder`` is a ``*_net_E.pth``, ``clusters`` a ``features_clustered_*.npy``. The weights
+    keep float32. Raises ReferenceCheckpointError when a file is not what it should be, or when
+    the files and the classes do not fit together; BundleError when ``output`` is not empty.
     """
     network = load_reference_checkpoint(generator)
     if not isinstance(network, GlobalGenerator | LocalEnhancer):
@@ -49,27 +57,45 @@ def bundle_from_reference(
         raise ReferenceCheckpointError(
             f"{encoder}: is a {type(style_encoder).__name__}, not a style encoder"
         )
-    spec = _input_spec(generator, network.spec.input_channels, len(classes), style_encoder)
+    styles = read_reference_clusters(clusters, len(classes)) if clusters else {}
+    width = _style_width(style_encoder, styles, clusters)
+    spec = _input_spec(generator, network.spec.input_channels, len(classes), width)
     bundle = Bundle(
         name=name,
         input=spec,
         generator=network.spec,
         encoder=style_encoder.spec if style_encoder else None,
         classes=classes,
+        styles=styles,
     )
     card = f"# {name}\n\nImported from the pix2pixHD checkpoint {generator.name}.\n"
     return write_weights(bundle, output, network, style_encoder, card, torch.float32)
 
 
-def _input_spec(path: Path, channels: int, labels: int, encoder: Encoder | None) -> InputSpec:
+def _style_width(
+    encoder: Encoder | None, styles: StyleClusters, clusters: Path | None
+) -> int | None:
+    """Length of a style code, None when neither file tells it."""
+    widths = [encoder.spec.output_channels] if encoder else []
+    widths += [centres.shape[1] for centres in styles.values()]
+    if len(set(widths)) > 1:
+        raise ReferenceCheckpointError(
+            f"{clusters}: holds style codes of {widths[-1]} numbers, but the encoder makes "
+            f"{widths[0]}; both must come from one training run"
+        )
+    return widths[0] if widths else None
+
+
+def _input_spec(path: Path, channels: int, labels: int, style_width: int | None) -> InputSpec:
     """Tell labels, edge channel and style channels apart by their sum."""
     extra = channels - labels
-    styles = encoder.spec.output_channels if encoder else max(0, extra - 1)
+    styles = max(0, extra - 1) if style_width is None else style_width
     if extra - styles not in {0, 1}:
+        told = style_width is not None
         raise ReferenceCheckpointError(
             f"{path}: takes {channels} input channels, which {labels} labels"
-            + (f", {styles} style channels" if encoder else "")
+            + (f", {styles} style channels" if told else "")
             + " and an edge channel do not add up to; check --labels"
-            + (" and --encoder" if encoder else "")
+            + (", --encoder and --clusters" if told else "")
         )
     return InputSpec(labels, edges=extra > styles, style_channels=styles)

@@ -70,6 +70,9 @@ def _trace(bundle: Bundle) -> torch.onnx.ONNXProgram:
             opset_version=OPSET,
             dynamic_shapes=shapes,
             dynamo=True,
+            # Optimising would fold batch norms into weights, which then were not the bundle's;
+            # engines fold them when they load the graph.
+            optimize=False,
             external_data=False,
             verbose=False,
         )

@@ -7,8 +7,10 @@ hash of (seed, instance id), so the same seed gives the same picture on every ma
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +22,34 @@ StyleClusters = Mapping[int, NDArray[np.float32]]
 """Class id -> (K, C) cluster centres; classes without clusters get the neutral code 0."""
 
 
+Style = int | tuple[float, ...]
+"""A cluster number of the object's class, or an explicit code of C values in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """A style on the straight line from one style's code to another's."""
+
+    first: Style
+    second: Style
+    at: float
+    """0 = first .. 1 = second."""
+
+    def __post_init__(self) -> None:
+        """Refuse places off the line, where codes could leave [-1, 1]."""
+        if not 0 <= self.at <= 1:
+            raise ValueError(f'a style between two others lies at 0..1, not "at": {self.at}')
+
+
 @dataclass(frozen=True)
 class StyleChoice:
-    """What the caller wants: a seed, and exceptions for single instances or whole classes.
-
-    An exception is a cluster number, or an explicit code of C values in [-1, 1].
-    """
+    """What the caller wants: a seed, and exceptions for single instances or whole classes."""
 
     seed: int = 0
-    instances: Mapping[int, int | tuple[float, ...]] = field(default_factory=dict)
-    """Instance id -> cluster number or code."""
-    classes: Mapping[int, int | tuple[float, ...]] = field(default_factory=dict)
-    """Class id -> cluster number or code, for its instances without an exception of their own."""
+    instances: Mapping[int, Style | Between] = field(default_factory=dict)
+    """Instance id -> its style."""
+    classes: Mapping[int, Style | Between] = field(default_factory=dict)
+    """Class id -> style of its instances without an exception of their own."""
 
 
 def style_table(
@@ -60,13 +78,33 @@ def style_table(
     return table
 
 
-def style_wish(value: object) -> int | tuple[float, ...]:
-    """Read one style from JSON: a cluster number or a list of numbers; raises ValueError."""
+def style_wish(value: object) -> Style | Between:
+    """Read one style from JSON; raises ValueError.
+
+    It is a cluster number, a code as a list of numbers, or ``{"between": [first, second],
+    "at": 0.3}`` with two of those.
+    """
+    if not isinstance(value, dict):
+        return _style(value)
+    ends, at = value.get("between"), value.get("at")
+    if len(value) != 2 or not isinstance(ends, list) or len(ends) != 2 or not _is_number(at):
+        raise ValueError(
+            f'a style between two others is {{"between": [first, second], "at": 0..1}}, not {value}'
+        )
+    return Between(_style(ends[0]), _style(ends[1]), at)
+
+
+def _style(value: object) -> Style:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, list) and value and all(isinstance(v, int | float) for v in value):
-        return tuple(float(v) for v in value)
+    if isinstance(value, list) and value and all(map(_is_number, value)):
+        return tuple(map(float, value))
     raise ValueError(f"a style is a whole number or a list of numbers, not {value!r}")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether a JSON value is a number that a float can hold; NaN and infinity are none."""
+    return type(value) in {int, float} and abs(value) <= sys.float_info.max  # type: ignore[arg-type]
 
 
 def hash_ids(seed: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -79,11 +117,16 @@ def hash_ids(seed: int, ids: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def _wished(
-    wish: int | tuple[float, ...],
+    wish: Style | Between,
     centres: NDArray[np.float32] | None,
     channels: int,
     instance: int,
 ) -> NDArray[np.float32]:
+    if isinstance(wish, Between):
+        first, second = (
+            _wished(style, centres, channels, instance) for style in (wish.first, wish.second)
+        )
+        return (1 - wish.at) * first + wish.at * second
     if isinstance(wish, int):
         count = 0 if centres is None else len(centres)
         if centres is None or not 0 <= wish < count:

@@ -10,13 +10,13 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from torch import nn
 from tqdm import tqdm
 
+from model.encode import encode_styles
+from model.encoder import Encoder
 from training.data import Example, Pair, load_example, resize_example
 
 STYLES_PER_CLASS = 10
@@ -26,7 +26,7 @@ reference asks for 1/64, which would leave hardly a window of a facade."""
 
 
 def find_styles(
-    encoder: nn.Module, pairs: Sequence[Pair], label_count: int, side: int, multiple: int
+    encoder: Encoder, pairs: Sequence[Pair], label_count: int, side: int, multiple: int
 ) -> dict[int, NDArray[np.float32]]:
     """Return class id -> (K, C) cluster centres, K at most ``STYLES_PER_CLASS``.
 
@@ -44,19 +44,13 @@ def find_styles(
     return {label: _centres(np.stack(found)) for label, found in sorted(codes.items())}
 
 
-def instance_codes(encoder: nn.Module, example: Example) -> list[tuple[int, NDArray[np.float32]]]:
+def instance_codes(encoder: Encoder, example: Example) -> list[tuple[int, NDArray[np.float32]]]:
     """Return (class id, code) of every instance of the example that is large enough."""
-    device = next(encoder.parameters()).device
-    image = torch.from_numpy(np.ascontiguousarray(example.image.transpose(2, 0, 1)))[None]
-    index = torch.from_numpy(example.index)[None]
-    with torch.inference_mode():
-        painted = encoder(image.to(device).float() / 127.5 - 1.0, index.to(device))
-    values = painted[0].float().cpu().numpy()
-    objects, first, counts = np.unique(example.index, return_index=True, return_counts=True)
-    large = counts >= MINIMUM_SHARE * example.index.size
-    labels, flat = example.label.ravel(), values.reshape(len(values), -1)
-    # The code is the same all over an instance, so that its first pixel tells it.
-    return [(int(labels[i]), flat[:, i]) for _, i in zip(objects[large], first[large], strict=True)]
+    _, first, areas = np.unique(example.index, return_index=True, return_counts=True)
+    labels = example.label.ravel()[first]
+    codes = encode_styles(encoder, example.image, example.index)
+    large = areas >= MINIMUM_SHARE * example.index.size
+    return list(zip(labels[large].tolist(), codes[large], strict=True))
 
 
 def _centres(codes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,9 +6,12 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from model.spec import Norm
+
+Gan = Literal["lsgan", "hinge", "vanilla"]
+PerceptualNetwork = Literal["vgg19", "squeezenet", "squeezenet+vgg16"]
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -39,17 +42,22 @@ class TrainConfig:
     norm: Norm = _setting(
         "instance", "instance as published; batch keeps the brightness of style codes."
     )
+    freeze_norms: bool = _setting(
+        False, "Keep batch norm statistics as they are; for runs that start from another one."
+    )
     discriminator_width: int = _setting(32, "Channels of the discriminator's first layer.")
     discriminator_scales: int = _setting(2, "Sizes at which the discriminator judges.")
     adversarial: float = _setting(1.0, "Weight of the adversarial loss; 0 = no discriminator.")
+    gan: Gan = _setting("lsgan", "Adversarial loss: least squares as published, or another.")
     feature_matching: float = _setting(10.0, "Weight of the feature-matching loss.")
-    perceptual: float = _setting(10.0, "Weight of the perceptual loss.")
+    perceptual: float = _setting(10.0, "Weight of the perceptual loss; 0 = none.")
+    perceptual_network: PerceptualNetwork = _setting(
+        "vgg19", "Where it compares: vgg19 as published; squeezenet is the fastest on a CPU."
+    )
     perceptual_weights: str | None = _setting(
-        None, "Folder with the perceptual networks' weights; without it there is no such loss."
+        None, "Folder with that network's weights; without it they are downloaded once."
     )
-    perceptual_vgg16: bool = _setting(
-        True, "Compare in VGG16 beside SqueezeNet; costs most of the loss's time on a CPU."
-    )
+    l1: float = _setting(0.0, "Weight of an L1 loss on pixels, which blurs (not in the paper).")
     colour: float = _setting(
         0.0, "Weight of an L1 loss on photographs averaged over 8x8 pixels (not in the paper)."
     )
@@ -66,6 +74,13 @@ class TrainConfig:
     checkpoint_every: int = _setting(1_000, "Images between checkpoints and sample sheets.")
     workers: int = _setting(1, "Processes that load images.")
     device: str = _setting("auto", "cpu, cuda, or auto = cuda where there is one.")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a setting that is none of its choices."""
+        for name, kind in get_type_hints(type(self)).items():
+            choices, value = get_args(kind), getattr(self, name)
+            if get_origin(kind) is Literal and value not in choices:
+                raise ValueError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
 
     def save(self, path: Path) -> None:
         """Write the settings as JSON."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import signal
 import time
 from pathlib import Path
@@ -16,14 +18,22 @@ from tqdm import tqdm
 from model.classes import read_classes
 from model.encoder import instance_mean
 from model.inputs import network_input
+from training.alarms import collapse_alarm, discriminator_alarm
 from training.config import TrainConfig
 from training.data import PairDataset, find_pairs, run_loader
-from training.losses import adversarial_loss, colour_loss, feature_matching_loss
-from training.perceptual import PerceptualLoss
+from training.losses import (
+    adversarial_loss,
+    colour_loss,
+    feature_matching_loss,
+    generator_adversarial_loss,
+)
+from training.perceptual import perceptual_loss
 from training.sheet import write_sheet
 from training.state import CHECKPOINT, TrainingState
 
 CONFIG_FILE = "config.json"
+
+logger = logging.getLogger(__name__)
 
 
 def learning_rate(config: TrainConfig, position: int) -> float:
@@ -52,10 +62,9 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
             f"crop {config.crop} is not a multiple of {state.generator.spec.size_multiple}"
         )
     perceptual = None
-    if config.perceptual_weights:
-        perceptual = PerceptualLoss(Path(config.perceptual_weights), config.perceptual_vgg16).to(
-            device
-        )
+    if config.perceptual:
+        weights = Path(config.perceptual_weights) if config.perceptual_weights else None
+        perceptual = perceptual_loss(config.perceptual_network, weights).to(device)
         perceptual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / CHECKPOINT).exists():
@@ -63,6 +72,9 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
     elif config.init:
         state.start_from(Path(config.init))
     config.save(folder / CONFIG_FILE)
+    if config.freeze_norms:
+        # Small batches shift their own statistics, and with them the brightness of the styles.
+        state.trained.eval()
 
     # A signal lets the current step finish, so that no checkpoint is torn.
     stopping = False
@@ -103,12 +115,19 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
                 judged = state.discriminator(both)
             on_fake = [[t[:count] for t in scale] for scale in judged]
             on_real = [[t[count:] for t in scale] for scale in judged]
-            judging = 0.5 * (adversarial_loss(on_fake, False) + adversarial_loss(on_real, True))
-            losses["adversarial"] = config.adversarial * adversarial_loss(on_fake, True)
+            judging = 0.5 * (
+                adversarial_loss(on_fake, False, config.gan)
+                + adversarial_loss(on_real, True, config.gan)
+            )
+            fooling = generator_adversarial_loss(on_fake, config.gan)
+            losses["adversarial"] = config.adversarial * fooling
             losses["matching"] = config.feature_matching * feature_matching_loss(on_fake, on_real)
         if perceptual:
             with torch.autocast(device.type, half, enabled=half != torch.float32):
                 losses["perceptual"] = config.perceptual * perceptual(fake, real)
+
+        if config.l1:
+            losses["l1"] = config.l1 * F.l1_loss(fake.float(), real)
 
         if config.colour:
             losses["colour"] = config.colour * colour_loss(fake, real)
@@ -137,7 +156,7 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
         steps += 1
         for key, loss in losses.items():
             sums[key] = sums.get(key, 0.0) + loss.item()
-        if not torch.isfinite(generator_loss):
+        if not all(math.isfinite(total) for total in sums.values()):
             raise FloatingPointError(
                 f"the loss is not finite at image {state.position}; the last checkpoint in "
                 f"{folder} is intact. Lower --learning-rate or use --precision float32"
@@ -153,7 +172,13 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
             log.flush()
             sums, steps = {}, 0
             state.save(folder)
-            write_sheet(folder / "samples" / f"{state.position:08d}.png", state, dataset, classes)
+            sheet = folder / "samples" / f"{state.position:08d}.png"
+            alarms = [collapse_alarm(*write_sheet(sheet, state, dataset, classes))]
+            if config.adversarial:
+                loss_d, scales = means["discriminator"], config.discriminator_scales
+                alarms.append(discriminator_alarm(loss_d, config.gan, scales))
+            for alarm in filter(None, alarms):
+                logger.warning("after %d images: %s", state.position, alarm)
         if stopping:
             break
     for signal_number, handler in previous.items():

@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.config import Gan
+
 Features = Sequence[Sequence[Tensor]]
 """What a multi-scale discriminator returns: per scale, every layer's output, logits last."""
 
 
-def adversarial_loss(predictions: Features, real: bool) -> Tensor:
-    """Least-squares GAN loss of the logits, target 1 for real and 0 for fake (scalar float32).
+def adversarial_loss(predictions: Features, real: bool, gan: Gan = "lsgan") -> Tensor:
+    """Error of logits x that should say "real" or "fake" (scalar float32).
 
-    Mean over each logit map, summed over the scales, as in the reference.
+    lsgan: (x - 1)^2 for real, x^2 for fake. hinge: max(0, 1 - x) and max(0, 1 + x). vanilla:
+    binary cross-entropy of sigmoid(x). Mean over each logit map, summed over the scales, as in
+    the reference.
     """
-    target = 1.0 if real else 0.0
-    terms = [(scale[-1].float() - target).square().mean() for scale in predictions]
+    sign = 1.0 if real else -1.0
+    terms = []
+    for scale in predictions:
+        logits = scale[-1].float()
+        match gan:
+            case "lsgan":
+                error = (logits - float(real)).square()
+            case "hinge":
+                error = F.relu(1.0 - sign * logits)
+            case "vanilla":
+                error = F.softplus(-sign * logits)
+            case _:
+                assert_never(gan)
+        terms.append(error.mean())
     return torch.stack(terms).sum()
+
+
+def generator_adversarial_loss(fake: Features, gan: Gan = "lsgan") -> Tensor:
+    """What the generator minimises: its images should be judged real (scalar float32).
+
+    The hinge has no margin on this side: a fake that looks real can still look more so.
+    """
+    if gan == "hinge":
+        return -torch.stack([scale[-1].float().mean() for scale in fake]).sum()
+    return adversarial_loss(fake, real=True, gan=gan)
 
 
 def feature_matching_loss(fake: Features, real: Features) -> Tensor:

@@ -1,20 +1,121 @@
-"""Perceptual loss on ImageNet features from local weight files (no download).
+"""Perceptual losses on networks trained on ImageNet, with torchvision's published weights.
 
-SqueezeNet 1.1 sees structure, the first two blocks of VGG16 see colour and texture. At every
-tap the features are scaled to unit length over the channels and compared by squared distance,
-so that no tap outweighs the others by the size of its activations.
+VGG19 is the method's own loss. SqueezeNet 1.1, alone or with the first two blocks of VGG16,
+costs a fraction of it: SqueezeNet sees structure, VGG16's first blocks colour and texture.
 """
 
 from __future__ import annotations
 
+import hashlib
+import pickle
+from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
+from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SQUEEZENET_FILE = "squeezenet1_1_torchvision_features.pth"
-VGG16_FILE = "vgg16_torchvision_blocks1-2.pth"
+from training.config import PerceptualNetwork
+
+
+class WeightFile(NamedTuple):
+    """A published state dict, of which only the convolutions (``features``) are used."""
+
+    name: str
+    """Its name in a folder of one's own; the file may then hold the convolutions alone."""
+    url: str
+    """Where it is published; the name there ends in the first digits of its SHA-256."""
+
+
+VGG19 = WeightFile("vgg19-dcbb9e9d.pth", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth")
+VGG16 = WeightFile(
+    "vgg16_torchvision_blocks1-2.pth", "https://download.pytorch.org/models/vgg16-397923af.pth"
+)
+SQUEEZENET = WeightFile(
+    "squeezenet1_1_torchvision_features.pth",
+    "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+)
+
+
+def perceptual_loss(network: PerceptualNetwork, folder: Path | None = None) -> nn.Module:
+    """Return the loss of this name: two batches (N, 3, H, W) in [-1, 1] -> scalar float32.
+
+    The weights come from ``folder``, or else are downloaded once into torch.hub's folder.
+    Raises FileNotFoundError when they can't be had, ValueError when they are not what they
+    should be.
+    """
+    if network == "vgg19":
+        return VGG19Loss(folder)
+    return SqueezeNetLoss(folder, vgg16=network == "squeezenet+vgg16")
+
+
+class VGG19Loss(nn.Module):
+    """The method's perceptual loss: weighted L1 distances of VGG19's features.
+
+    As in the reference, images enter as they are, in [-1, 1], without ImageNet's normalisation.
+    """
+
+    TAPS = (1, 6, 11, 20, 29)
+    """relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1."""
+    WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+
+    def __init__(self, folder: Path | None = None) -> None:
+        super().__init__()
+        plan = (64, 64, 0, 128, 128, 0, *[256] * 4, 0, *[512] * 4, 0, 512)
+        self.network = load_weights(_vgg(plan), VGG19, folder).requires_grad_(False)
+
+    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Sum over the taps of weight * mean|fake - real| (scalar float32)."""
+        with torch.no_grad():
+            wanted = _taps(self.network, real, self.TAPS)
+        found = _taps(self.network, fake, self.TAPS)
+        terms = [
+            weight * F.l1_loss(f, r)
+            for weight, f, r in zip(self.WEIGHTS, found, wanted, strict=True)
+        ]
+        return torch.stack(terms).sum()
+
+
+class SqueezeNetLoss(nn.Module):
+    """Distance of unit-length features in SqueezeNet and, if wanted, VGG16's first two blocks.
+
+    At every tap the features are scaled to unit length over the channels and compared by
+    squared distance, so that no tap outweighs the others by the size of its activations.
+    """
+
+    SQUEEZENET_TAPS = (1, 4, 7, 9, 10, 11, 12)
+    VGG16_TAPS = (3, 8)
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, folder: Path | None = None, *, vgg16: bool = False) -> None:
+        super().__init__()
+        self.squeezenet = load_weights(_squeezenet(), SQUEEZENET, folder)
+        self.vgg16 = None
+        if vgg16:
+            self.vgg16 = load_weights(_vgg((64, 64, 0, 128, 128)), VGG16, folder)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+        self.requires_grad_(False)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Unit-length features (N, C, h, w) of ``image`` (N, 3, H, W) in [-1, 1] at every tap."""
+        image = ((image + 1) / 2 - self.mean) / self.std
+        found = _taps(self.squeezenet, image, self.SQUEEZENET_TAPS)
+        if self.vgg16:
+            found += _taps(self.vgg16, image, self.VGG16_TAPS)
+        return [F.normalize(features, dim=1, eps=1e-6) for features in found]
+
+    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Mean over the taps of the squared feature distance (scalar float32)."""
+        with torch.no_grad():
+            wanted = self.features(real)
+        terms = [
+            (f - r).square().sum(1).mean() for f, r in zip(self.features(fake), wanted, strict=True)
+        ]
+        return torch.stack(terms).mean()
 
 
 class _Fire(nn.Module):
@@ -31,79 +132,91 @@ class _Fire(nn.Module):
         return F.relu(torch.cat([self.expand1x1(x), self.expand3x3(x)], dim=1))
 
 
-def _pool() -> nn.Module:
-    return nn.MaxPool2d(3, stride=2, ceil_mode=True)
-
-
 def _squeezenet() -> nn.Sequential:
+    def pool() -> nn.Module:
+        return nn.MaxPool2d(3, stride=2, ceil_mode=True)
+
     return nn.Sequential(
-        nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(), _pool(),
-        _Fire(64, 16, 64), _Fire(128, 16, 64), _pool(),
-        _Fire(128, 32, 128), _Fire(256, 32, 128), _pool(),
+        nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(), pool(),
+        _Fire(64, 16, 64), _Fire(128, 16, 64), pool(),
+        _Fire(128, 32, 128), _Fire(256, 32, 128), pool(),
         _Fire(256, 48, 192), _Fire(384, 48, 192), _Fire(384, 64, 256), _Fire(512, 64, 256),
     )  # fmt: skip
 
 
-def _vgg16_blocks() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(64, 128, 3, padding=1), nn.ReLU(),
-        nn.Conv2d(128, 128, 3, padding=1), nn.ReLU(),
-    )  # fmt: skip
-
-
-class PerceptualLoss(nn.Module):
-    """Feature distance between two batches of photographs (N, 3, H, W) in [-1, 1]."""
-
-    SQUEEZENET_TAPS = (1, 4, 7, 9, 10, 11, 12)
-    VGG16_TAPS = (3, 8)
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, weights: Path, vgg16: bool = True) -> None:
-        """Load the networks from the folder ``weights``; raises FileNotFoundError.
-
-        Without ``vgg16`` only SqueezeNet compares, at a fifth of the cost.
-        """
-        super().__init__()
-        self.squeezenet = _load(_squeezenet(), weights / SQUEEZENET_FILE, "")
-        self.vgg16 = _load(_vgg16_blocks(), weights / VGG16_FILE, "features.") if vgg16 else None
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
-        self.requires_grad_(False)
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        """Unit-length features of ``image`` (N, 3, H, W) in [-1, 1] at every tap."""
-        image = ((image + 1) / 2 - self.mean) / self.std
-        found = _taps(self.squeezenet, image, self.SQUEEZENET_TAPS)
-        return found + (_taps(self.vgg16, image, self.VGG16_TAPS) if self.vgg16 else [])
-
-    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Mean over the taps of the squared feature distance (scalar float32)."""
-        with torch.no_grad():
-            wanted = self.features(real)
-        terms = [
-            (f - r).square().sum(1).mean() for f, r in zip(self.features(fake), wanted, strict=True)
-        ]
-        return torch.stack(terms).mean()
+def _vgg(plan: tuple[int, ...]) -> nn.Sequential:
+    """Build a VGG from the output channels of its convolutions; 0 is a pooling layer."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in plan:
+        if width:
+            # In place, a ReLU of a full-size photograph keeps one large tensor instead of two.
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        else:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
 
 
 def _taps(network: nn.Sequential, x: Tensor, taps: tuple[int, ...]) -> list[Tensor]:
+    """Outputs (N, C, h, w) float32 of the layers in ``taps``."""
     found = []
     for index, layer in enumerate(network):
         x = layer(x)
         if index in taps:
-            found.append(F.normalize(x.float(), dim=1, eps=1e-6))
+            found.append(x.float())
     return found
 
 
-def _load(network: nn.Sequential, path: Path, prefix: str) -> nn.Sequential:
+def load_weights(network: nn.Sequential, file: WeightFile, folder: Path | None) -> nn.Sequential:
+    """Fill ``network`` from ``file`` in ``folder``, or else from its published copy.
+
+    Raises FileNotFoundError, and ValueError for a file that holds something else.
+    """
+    path = folder / file.name if folder else fetch(file.url)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path}: perceptual weights not found; pass their folder with --perceptual-weights, "
-            "or 'none' to train without the perceptual loss"
+            f"{path}: perceptual weights not found; put them there, or leave out "
+            f"--perceptual-weights to download {file.url}"
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items()})
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        convolutions = {name.removeprefix("features."): value for name, value in state.items()}
+        network.load_state_dict({name: convolutions[name] for name in network.state_dict()})
+    except (AttributeError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path}: not the weights published at {file.url}: {error}") from error
     return network
+
+
+def fetch(url: str) -> Path:
+    """Return the copy of a published weight file in torch.hub's folder, downloaded if absent.
+
+    The first digits of the file's SHA-256 stand at the end of its name; every copy must agree
+    with them, one that was put there by hand as well. Raises FileNotFoundError when the file
+    can't be downloaded, ValueError when it is not the published one.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    expected = path.stem.rpartition("-")[2]
+    if not path.exists():
+        _download(url, path, expected)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(expected):
+        raise ValueError(
+            f"{path}: its SHA-256 begins with {digest[: len(expected)]}, that of the published "
+            f"file with {expected}; delete it, then run again to download {url}"
+        )
+    return path
+
+
+def _download(url: str, path: Path, expected: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), expected)
+    except RuntimeError as error:  # what torch raises for a wrong SHA-256; it keeps no file then
+        raise ValueError(f"{url}: damaged on its way, {error}; run again") from error
+    except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
+        raise FileNotFoundError(
+            f"{path}: can't be downloaded from {url} ({error}); fetch it on a machine with a "
+            "network and put it there, or choose --perceptual 0"
+        ) from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from model.classes import Classes
@@ -17,13 +18,16 @@ from training.state import TrainingState
 ROWS = 6
 
 
-def write_sheet(path: Path, state: TrainingState, dataset: PairDataset, classes: Classes) -> None:
+def write_sheet(
+    path: Path, state: TrainingState, dataset: PairDataset, classes: Classes
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Write a PNG with a row per example: label map, synthesised photograph, real photograph.
 
-    Uses the averaged weights and styles encoded from the real photograph.
+    Uses the averaged weights and styles encoded from the real photograph. Returns the
+    synthesised and the real photographs, each (rows, H, W, 3).
     """
     device = next(state.averaged.parameters()).device
-    rows = []
+    maps, fakes, reals = [], [], []
     # Every example comes from the first round over the files, so all sheets show the same.
     for position in range(min(ROWS, len(dataset))):
         example = dataset[position]
@@ -34,8 +38,10 @@ def write_sheet(path: Path, state: TrainingState, dataset: PairDataset, classes:
         with torch.no_grad():
             styles = state.averaged["encoder"](real, index) if state.encoder else None
             fake = state.averaged["generator"](network_input(state.input, label, instance, styles))
-        photo = to_pixels(fake[0].float().cpu().numpy())
-        original = example["image"].numpy().transpose(1, 2, 0)
-        rows.append(np.hstack([classes.colour(example["label"].numpy()), photo, original]))
+        maps.append(classes.colour(example["label"].numpy()))
+        fakes.append(to_pixels(fake[0].float().cpu().numpy()))
+        reals.append(example["image"].numpy().transpose(1, 2, 0))
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.vstack(rows)).save(path)
+    columns = [np.vstack(column) for column in (maps, fakes, reals)]
+    Image.fromarray(np.hstack(columns)).save(path)
+    return np.stack(fakes), np.stack(reals)

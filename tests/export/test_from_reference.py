@@ -41,7 +41,7 @@ def test_styles_come_with_an_encoder(tmp_path: Path) -> None:
         PARITY / "local_features.pth", PARITY / "encoder.pth", ELEVEN, tmp_path / "b", "styled"
     )
     assert (bundle.input.style_channels, bundle.input.edges) == (3, True)
-    assert bundle.encoder == load_reference_checkpoint(PARITY / "encoder.pth").spec  # type: ignore[comparison-overlap]
+    assert bundle.encoder == load_reference_checkpoint(PARITY / "encoder.pth").spec
 
 
 def test_style_channels_are_seen_without_the_encoder(tmp_path: Path) -> None:
@@ -50,10 +50,46 @@ def test_style_channels_are_seen_without_the_encoder(tmp_path: Path) -> None:
     assert bundle_from_reference(path, None, ELEVEN, tmp_path, "s").input.style_channels == 3
 
 
+def write_clusters(path: Path, width: int) -> Path:
+    """Two styles for class 4, in the published file format."""
+    np.save(path, np.array({4: np.linspace(-1, 1, 2 * width).reshape(2, width)}))
+    return path
+
+
+def test_published_clusters_become_the_styles(tmp_path: Path) -> None:
+    """The bundle on disk holds the class's cluster centres."""
+    bundle = bundle_from_reference(
+        PARITY / "local_features.pth", PARITY / "encoder.pth", ELEVEN, tmp_path / "b", "styled",
+        write_clusters(tmp_path / "clusters.npy", 3),
+    )  # fmt: skip
+    assert list(bundle.styles) == [4]
+    assert bundle.styles[4] == pytest.approx(np.linspace(-1, 1, 6).reshape(2, 3), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("generator", "encoder", "words"),
+    [
+        ("local_features", "encoder", r"clusters\.npy: holds style codes of 5.*encoder makes 3"),
+        ("local_features", None, "15 input channels.*11 labels, 5 style channels.*--clusters"),
+        ("global", None, "12 input channels.*11 labels, 5 style channels.*--clusters"),
+    ],
+)
+def test_clusters_of_another_model_are_refused(
+    generator: str, encoder: str | None, words: str, tmp_path: Path
+) -> None:
+    """Codes that neither encoder nor generator knows, or that the model has no use for."""
+    clusters = write_clusters(tmp_path / "clusters.npy", 5)
+    with pytest.raises(ReferenceCheckpointError, match=words):
+        bundle_from_reference(
+            PARITY / f"{generator}.pth", PARITY / f"{encoder}.pth" if encoder else None,
+            ELEVEN, tmp_path / "b", "x", clusters,
+        )  # fmt: skip
+
+
 def test_wrong_labels_are_refused(tmp_path: Path) -> None:
     """Too many classes for the weights is an error that shows the sum."""
     cityscapes = read_label_names("cityscapes")
-    with pytest.raises(ReferenceCheckpointError, match="12 input channels.*35 labels"):
+    with pytest.raises(ReferenceCheckpointError, match=r"12 input channels.*35 labels"):
         bundle_from_reference(PARITY / "global.pth", None, cityscapes, tmp_path, "x")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from model.codec import Maps, prepare_maps
 from model.errors import MapError
-from model.styles import StyleChoice, hash_ids, style_table, style_wish
+from model.styles import Between, StyleChoice, hash_ids, style_table, style_wish
 
 CLUSTERS = {
     1: np.linspace(-1, 1, 30, dtype=np.float32).reshape(10, 3),
@@ -25,7 +25,7 @@ def maps() -> Maps:
 
 def row(maps: Maps, instance: int) -> int:
     """Row of an instance in the table."""
-    return maps.object_ids.tolist().index(instance)
+    return int(np.flatnonzero(maps.object_ids == instance)[0])
 
 
 def test_one_seed_one_table(maps: Maps) -> None:
@@ -66,6 +66,18 @@ def test_explicit_choices_win(maps: Maps) -> None:
     assert np.array_equal(table[row(maps, 1006)], CLUSTERS[1][2])
 
 
+def test_styles_mix(maps: Maps) -> None:
+    """A style between two others moves from the first to the second in a straight line."""
+    code = (1.0, 0.0, -1.0)
+    wishes = {1001: Between(2, 7, 0), 1002: Between(2, 7, 1), 1003: Between(code, 7, 0.25)}
+    table = style_table(maps, CLUSTERS, 3, StyleChoice(instances=wishes))
+    assert np.array_equal(table[row(maps, 1001)], CLUSTERS[1][2])
+    assert np.array_equal(table[row(maps, 1002)], CLUSTERS[1][7])
+    assert table[row(maps, 1003)] == pytest.approx(
+        0.75 * np.array(code) + 0.25 * CLUSTERS[1][7], abs=1e-6
+    )
+
+
 @pytest.mark.parametrize(
     ("choice", "reason", "message"),
     [
@@ -75,6 +87,8 @@ def test_explicit_choices_win(maps: Maps) -> None:
         (StyleChoice(instances={1004: (0.0, 0.0)}), "STYLE_INVALID", "3 numbers"),
         (StyleChoice(instances={1004: (0.0, 0.0, 1.5)}), "STYLE_INVALID", "1.5"),
         (StyleChoice(classes={1: (0.0, float("nan"), 0.0)}), "STYLE_INVALID", "nan"),
+        (StyleChoice(instances={1004: Between(3, 10, 0.5)}), "STYLE_NOT_FOUND", "no style 10"),
+        (StyleChoice(instances={1004: Between((0.0,), 3, 0.5)}), "STYLE_INVALID", "3 numbers"),
     ],
 )
 def test_impossible_choices_say_what_is_possible(
@@ -99,8 +113,34 @@ def test_any_whole_number_is_a_seed(seed: int) -> None:
     assert hash_ids(seed, np.array([1, 2])).shape == (2,)
 
 
-@pytest.mark.parametrize("value", [True, "2", [], [1, "x"], {}, 1.5, None])
+@pytest.mark.parametrize(
+    ("value", "wish"),
+    [
+        (2, 2),
+        ([0, 0.5, -1], (0.0, 0.5, -1.0)),
+        ({"between": [2, [0.5]], "at": 0.3}, Between(2, (0.5,), 0.3)),
+        ({"at": 1, "between": [0, 1]}, Between(0, 1, 1)),
+    ],
+)
+def test_style_wish_reads_json(value: object, wish: object) -> None:
+    """Numbers, codes and mixtures of two of them."""
+    assert style_wish(value) == wish
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True, "2", [], [1, "x"], [True], [float("nan")], [10**400], {}, 1.5, None,
+        {"between": [1, 2]},
+        {"between": [1], "at": 0.5},
+        {"between": [1, 2], "at": "0.5"},
+        {"between": [1, 2], "at": 1.01},
+        {"between": [1, 2], "at": float("nan")},
+        {"between": [1, 2], "at": 0.5, "seed": 1},
+        {"between": [1, {"between": [1, 2], "at": 0.5}], "at": 0.5},
+    ],
+)  # fmt: skip
 def test_style_wish_refuses_other_json(value: object) -> None:
-    """Only whole numbers and lists of numbers are styles."""
-    with pytest.raises(ValueError, match="a style is"):
+    """Whole numbers, lists of numbers and mixtures of two of them are all there is."""
+    with pytest.raises(ValueError, match="a style"):
         style_wish(value)

@@ -25,6 +25,7 @@ from training.state import CHECKPOINT
 SMALL = {
     "batch": 2, "crop": 32, "scale": (32, 48), "width": 4, "downsamplings": 2, "blocks": 1,
     "discriminator_width": 4, "workers": 0, "checkpoint_every": 4, "device": "cpu",
+    "perceptual": 0.0,
 }  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def test_sigterm_saves_and_stops(config: TrainConfig, tmp_path: Path) -> None:
         str(Path(sys.executable).with_name("hdsynth")), "train", config.data, "-o",
         str(tmp_path / "run"), "--images", "100000", "--crop", "32", "--scale", "32", "48",
         "--width", "4", "--downsamplings", "2", "--blocks", "1", "--discriminator-width", "4",
-        "--checkpoint-every", "1000000", "--workers", "1",
+        "--checkpoint-every", "1000000", "--workers", "1", "--perceptual", "0",
     ]  # fmt: skip
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert run.stderr is not None
