@@ -78,6 +78,8 @@ class Bundle:
     """Width and height of the training crops in pixels."""
     styles: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
     """Class id -> (K, C) cluster centres."""
+    scene_styles: NDArray[np.float32] | None = None
+    """(P, classes, C) mean codes of P typical photographs; None = styles are drawn one by one."""
     engines: tuple[EngineFile, ...] = ()
     folder: Path | None = None
     """Where the bundle lies; None before it is written."""
@@ -98,6 +100,10 @@ class Bundle:
         for label, centres in self.styles.items():
             if centres.ndim != 2 or centres.shape[1] != self.input.style_channels:
                 raise BundleError(f"styles of class {label} have shape {centres.shape}")
+        if self.scene_styles is not None:
+            wanted = (len(self.scene_styles), len(self.classes), self.input.style_channels)
+            if self.scene_styles.shape != wanted:
+                raise BundleError(f"scene_styles have shape {self.scene_styles.shape}")
 
     def path(self, file: str) -> Path:
         """Path of one of the bundle's files."""
@@ -176,13 +182,16 @@ def _to_json(bundle: Bundle, files: dict[str, Any]) -> dict[str, Any]:
             "minimum": bundle.generator.minimum_side,
             "trained": bundle.trained_size,
         },
-        "styles": {
-            str(label): [[round(float(v), 6) for v in row] for row in centres]
-            for label, centres in sorted(bundle.styles.items())
-        },
+        "styles": {str(k): _rounded(v) for k, v in sorted(bundle.styles.items())},
+        "scene_styles": None if bundle.scene_styles is None else _rounded(bundle.scene_styles),
         "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
         "files": files,
     }
+
+
+def _rounded(codes: NDArray[np.float32]) -> Any:
+    """Nested lists of codes with the six digits that float32 holds."""
+    return np.round(codes.astype(np.float64), 6).tolist()
 
 
 def _from_json(data: dict[str, Any]) -> Bundle:
@@ -200,6 +209,9 @@ def _from_json(data: dict[str, Any]) -> Bundle:
         ignore_labels=tuple(data["ignore_labels"]),
         trained_size=tuple(size["trained"]) if size["trained"] else None,
         styles={int(k): np.asarray(v, np.float32) for k, v in data["styles"].items()},
+        scene_styles=(
+            None if data["scene_styles"] is None else np.asarray(data["scene_styles"], np.float32)
+        ),
         engines=tuple(_engine(entry) for entry in data["engines"]),
     )
     rules = (bundle.generator.size_multiple, bundle.generator.minimum_side)
@@ -211,7 +223,7 @@ def _from_json(data: dict[str, Any]) -> Bundle:
 def _to_json_keys() -> tuple[str, ...]:
     return (
         "format", "name", "input", "generator", "encoder", "classes", "ignore_labels", "size",
-        "styles", "engines", "files",
+        "styles", "scene_styles", "engines", "files",
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ server. ``model.inputs`` does the expansion on tensors; a test holds the two equ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from scipy import ndimage
 
 from model.errors import MapError
 from model.spec import InputSpec
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 NO_CLASS = 255
 """Label value of pixels that belong to no class: zero in every one-hot channel."""
@@ -151,7 +154,7 @@ def legal_size(height: int, width: int, multiple: int, minimum: int) -> tuple[in
     return up[0], up[1]
 
 
-def pad_reflect(array: NDArray[np.generic], height: int, width: int) -> NDArray[np.generic]:
+def pad_reflect(array: NDArray[Scalar], height: int, width: int) -> NDArray[Scalar]:
     """Extend (h, w) at the bottom and right to (height, width) by mirroring its content.
 
     Cropping the network's output to (h, w) undoes it.

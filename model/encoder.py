@@ -22,8 +22,8 @@ def instance_mean(features: Tensor, instance: Tensor) -> Tensor:
     span = ids.max() - lowest + 1
     keys = ids - lowest + torch.arange(n, device=ids.device)[:, None] * span
     _, index = torch.unique(keys.flatten(), return_inverse=True)
-    # Sums run in float32: an instance can cover millions of pixels.
-    pixels = features.float().permute(0, 2, 3, 1).reshape(n * h * w, c)
+    # An instance can cover millions of pixels, too many for sums in float32.
+    pixels = features.double().permute(0, 2, 3, 1).reshape(n * h * w, c)
     counts = torch.bincount(index)
     sums = pixels.new_zeros(len(counts), c).index_add(0, index, pixels)
     means = sums / counts[:, None]

@@ -53,29 +53,55 @@ class StyleChoice:
 
 
 def style_table(
-    maps: Maps, clusters: StyleClusters, channels: int, choice: StyleChoice
+    maps: Maps,
+    clusters: StyleClusters,
+    channels: int,
+    choice: StyleChoice,
+    scenes: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return one code per object of the scene: (M, channels) float32.
 
+    ``scenes`` (P, classes, channels) holds the mean codes of P typical photographs: the seed
+    then picks one of them, and every instance draws among the styles of its class that are
+    nearest to it, so that sky, walls and windows show one hour of one day. Without it every
+    instance draws among all styles of its class, as in the reference.
+
     Raises MapError STYLE_NOT_FOUND or STYLE_INVALID naming the instance and what is allowed.
     """
-    unknown = sorted(set(choice.instances) - set(maps.object_ids.tolist()))
-    if unknown:
-        raise MapError(
-            "STYLE_NOT_FOUND",
-            f"styles name instance {unknown[0]}, which is not in the instance map",
-        )
     draws = hash_ids(choice.seed, maps.object_ids)
     table = np.zeros((len(maps.object_ids), channels), np.float32)
-    objects = zip(maps.object_ids.tolist(), maps.object_labels.tolist(), strict=True)
-    for row, (instance, label) in enumerate(objects):
+    scene = None
+    if scenes is not None and len(scenes):
+        scene = scenes[int(hash_ids(choice.seed, np.array([-1]))[0] % np.uint64(len(scenes)))]
+    for label in np.unique(maps.object_labels).tolist():
+        rows = np.flatnonzero(maps.object_labels == label)
         centres = clusters.get(label)
-        wish = choice.instances.get(instance, choice.classes.get(label))
-        if wish is not None:
-            table[row] = _wished(wish, centres, channels, instance)
+        if label in choice.classes:
+            table[rows] = _wished(
+                choice.classes[label], centres, channels, int(maps.object_ids[rows[0]])
+            )
         elif centres is not None:
-            table[row] = centres[int(draws[row] % np.uint64(len(centres)))]
+            likely = centres if scene is None else _nearest(centres, scene[label])
+            table[rows] = likely[(draws[rows] % np.uint64(len(likely))).astype(np.intp)]
+    # The ids are in ascending order, so that each is found without a pass over all of them.
+    for instance, wish in choice.instances.items():
+        start, stop = np.searchsorted(maps.object_ids, [instance, instance + 1])
+        if start == stop:
+            raise MapError(
+                "STYLE_NOT_FOUND",
+                f"styles name instance {instance}, which is not in the instance map",
+            )
+        for row in range(start, stop):
+            centres = clusters.get(int(maps.object_labels[row]))
+            table[row] = _wished(wish, centres, channels, instance)
     return table
+
+
+def _nearest(centres: NDArray[np.float32], code: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The third of the centres that lies nearest to a code."""
+    order = np.argsort(np.square(centres - code).sum(1), kind="stable")
+    nearest: NDArray[np.float32] = centres[order[: -(-len(centres) // 3)]]
+    return nearest
 
 
 def style_wish(value: object) -> Style | Between:

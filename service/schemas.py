@@ -20,28 +20,39 @@ from starlette.datastructures import UploadFile as FormFile  # what the form par
 
 from model.bundle import Bundle, Parity
 from model.classes import Classes
-from model.styles import StyleChoice
+from model.styles import Between, StyleChoice, style_wish
+from model.styles import Style as _Style
 from service.errors import ServiceError
 
 MAX_OPTIONS_BYTES = 256 << 10
 
 
-def _style(value: Any) -> int | tuple[float, ...]:
-    """Accept a style number or a code; the model's own limits are checked with the scene."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, list) and all(type(part) in (int, float) for part in value):
-        return tuple(value)
-    raise ValueError(
-        f"{value!r} is no style; give a style's number, or a code as a list of numbers"
-    )
+_CODE_OR_NUMBER = {"oneOf": [{"type": "integer"}, {"type": "array", "items": {"type": "number"}}]}
 
-
+# The model's own limits are checked with the scene.
 Style = Annotated[
-    int | tuple[float, ...],
-    PlainValidator(_style),
+    _Style | Between,
+    PlainValidator(style_wish),
     WithJsonSchema(
-        {"oneOf": [{"type": "integer"}, {"type": "array", "items": {"type": "number"}}]}
+        {
+            "oneOf": [
+                *_CODE_OR_NUMBER["oneOf"],
+                {
+                    "type": "object",
+                    "required": ["between", "at"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "between": {
+                            "type": "array",
+                            "items": _CODE_OR_NUMBER,
+                            "minItems": 2,
+                            "maxItems": 2,
+                        },
+                        "at": {"type": "number", "minimum": 0, "maximum": 1},
+                    },
+                },
+            ]
+        }
     ),
 ]
 
@@ -60,7 +71,8 @@ class SynthesisOptions(BaseModel):
     )
     styles: dict[int, Style] = Field(
         default={},
-        description="instance id -> style: the number of one of its class's styles, or a code",
+        description="instance id -> style: the number of one of its class's styles, a code, or "
+        "a place between two of them",
     )
     class_styles: dict[str, Style] = Field(
         default={},

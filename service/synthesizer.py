@@ -44,7 +44,13 @@ class Synthesizer:
         """
         spec = self.bundle.input
         maps = prepare_maps(label, instance, spec.label_count, self.bundle.ignore_labels, name)
-        table = style_table(maps, self.bundle.styles, spec.style_channels, choice or StyleChoice())
+        table = style_table(
+            maps,
+            self.bundle.styles,
+            spec.style_channels,
+            choice or StyleChoice(),
+            self.bundle.scene_styles,
+        )
         return Scene(maps, table)
 
     def run(self, scenes: Sequence[Scene]) -> list[NDArray[np.uint8]]:

@@ -19,7 +19,6 @@ from model.layers import init_weights
 from model.scenes import CLASSES, PALETTE
 from model.spec import EncoderSpec, GeneratorSpec, InputSpec
 
-
 # The tests' networks are tiny: threads would cost more than they bring.
 torch.set_num_threads(1)
 

@@ -1,13 +1,15 @@
 """Find the styles of a data set: cluster the codes of its instances, class by class.
 
 Paper section 3.4: the trained encoder describes every instance of the training photographs by
-one code, and K-means over the codes of a class gives the styles to choose from.
+one code, and K-means over the codes of a class gives the styles to choose from. Beyond the paper,
+the mean codes of a few typical photographs are kept, which say what goes together.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,28 +22,57 @@ from model.encoder import Encoder
 from training.data import Example, Pair, load_example, resize_example
 
 STYLES_PER_CLASS = 10
+TYPICAL_SCENES = 16
 MINIMUM_SHARE = 1 / 2000
 """Instances below this share of the photograph are left out: their codes are mostly border. The
 reference asks for 1/64, which would leave hardly a window of a facade."""
 
 
-def find_styles(
-    encoder: Encoder, pairs: Sequence[Pair], label_count: int, side: int, multiple: int
-) -> dict[int, NDArray[np.float32]]:
-    """Return class id -> (K, C) cluster centres, K at most ``STYLES_PER_CLASS``.
+@dataclass(frozen=True)
+class FoundStyles:
+    """What a data set looks like, in codes."""
 
-    Photographs are encoded at a shorter side of ``side`` pixels, rounded to ``multiple``. Classes
-    that never occur are absent. Raises MapError for an unusable example.
+    clusters: dict[int, NDArray[np.float32]]
+    """Class id -> (K, C) cluster centres, K at most ``STYLES_PER_CLASS``."""
+    scenes: NDArray[np.float32]
+    """(P, classes, C) mean codes of P typical photographs, P at most ``TYPICAL_SCENES``."""
+
+
+def find_styles(
+    encoder: Encoder, pairs: Sequence[Pair], label_count: int, side: int
+) -> FoundStyles:
+    """Encode every photograph at a shorter side of ``side`` pixels and cluster the codes.
+
+    Classes that never occur are absent from the clusters. Raises MapError for an unusable example.
     """
     codes: dict[int, list[NDArray[np.float32]]] = {}
-    for pair in tqdm(pairs, desc="styles", unit="img", dynamic_ncols=True):
+    means = np.full((len(pairs), label_count, encoder.spec.output_channels), np.nan, np.float32)
+    for mean, pair in zip(means, tqdm(pairs, desc="styles", unit="img"), strict=True):
         example = load_example(pair, label_count)
-        height, width = example.label.shape
-        factor = side / min(height, width)
-        size = [max(multiple, round(s * factor / multiple) * multiple) for s in (height, width)]
+        factor = side / min(example.label.shape)
+        size = [round(length * factor) for length in example.label.shape]
+        found: dict[int, list[NDArray[np.float32]]] = {}
         for label, code in instance_codes(encoder, resize_example(example, *size)):
-            codes.setdefault(label, []).append(code)
-    return {label: _centres(np.stack(found)) for label, found in sorted(codes.items())}
+            found.setdefault(label, []).append(code)
+        for label, of_class in found.items():
+            codes.setdefault(label, []).extend(of_class)
+            mean[label] = np.mean(of_class, axis=0)
+    clusters = {label: _centres(np.stack(found)) for label, found in sorted(codes.items())}
+    return FoundStyles(clusters, _typical(means))
+
+
+def _typical(means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pick photographs (N, classes, C) that stand for all; NaN = the class is not in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a class that no photograph shows
+        usual = np.nan_to_num(np.nanmean(means, axis=0))
+    filled = np.where(np.isnan(means), usual, means)
+    flat = filled.reshape(len(means), -1)
+    scenes = _kmeans(flat, TYPICAL_SCENES)
+    # A real photograph near each centre, for a mean of several is greyer than any of them.
+    distances = np.square(scenes.cluster_centers_[:, None] - flat).sum(2)
+    typical: NDArray[np.float32] = filled[np.unique(distances.argmin(1))]
+    return typical
 
 
 def instance_codes(encoder: Encoder, example: Example) -> list[tuple[int, NDArray[np.float32]]]:
@@ -55,10 +86,13 @@ def instance_codes(encoder: Encoder, example: Example) -> list[tuple[int, NDArra
 
 def _centres(codes: NDArray[np.float32]) -> NDArray[np.float32]:
     """K-means centres, the most common style first."""
-    count = min(STYLES_PER_CLASS, len(codes))
-    with warnings.catch_warnings():
-        # Fewer distinct codes than clusters: the centres then repeat, which does no harm.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        means = KMeans(count, random_state=0, n_init=4).fit(codes)
-    order = np.argsort(-np.bincount(means.labels_, minlength=count), kind="stable")
+    means = _kmeans(codes, STYLES_PER_CLASS)
+    order = np.argsort(-np.bincount(means.labels_, minlength=means.n_clusters), kind="stable")
     return np.asarray(means.cluster_centers_[order], np.float32)
+
+
+def _kmeans(points: NDArray[np.float32], count: int) -> KMeans:
+    with warnings.catch_warnings():
+        # Fewer distinct points than clusters: the centres then repeat, which does no harm.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return KMeans(min(count, len(points)), random_state=0, n_init=4).fit(points)

@@ -23,16 +23,16 @@ def write_bundle(state: TrainingState, config: TrainConfig, folder: Path, name: 
     data = Path(config.data)
     classes = read_classes(data / "classes.json")
     pairs = find_pairs(data)
-    settle_norms(
-        state, config, PairDataset(pairs, len(classes), config.crop, config.scale, config.seed)
-    )
+    if not config.freeze_norms:
+        dataset = PairDataset(pairs, len(classes), config.crop, config.scale, config.seed)
+        settle_norms(state, config, dataset)
     generator = state.averaged["generator"]
     encoder = state.averaged["encoder"] if state.encoder else None
     assert encoder is None or isinstance(encoder, Encoder)
-    styles = {}
+    styles = None
     if encoder is not None:
         side = sum(config.scale) // 2
-        styles = find_styles(encoder, pairs, len(classes), side, encoder.spec.size_multiple)
+        styles = find_styles(encoder, pairs, len(classes), side)
     bundle = Bundle(
         name=name,
         input=state.input,
@@ -40,7 +40,8 @@ def write_bundle(state: TrainingState, config: TrainConfig, folder: Path, name: 
         encoder=state.encoder.spec if state.encoder else None,
         classes=classes,
         trained_size=(config.crop, config.crop),
-        styles=styles,
+        styles=styles.clusters if styles else {},
+        scene_styles=styles.scenes if styles else None,
     )
     return write_weights(bundle, folder, generator, encoder, _card(name, state, config))
 

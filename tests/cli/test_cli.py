@@ -19,7 +19,7 @@ PARITY = Path(__file__).parent.parent / "parity"
 
 def hdsynth(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the installed command."""
-    command = [HDSYNTH, *map(str, arguments)]
+    command = [str(HDSYNTH), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -80,9 +80,7 @@ def test_backends_agree(scenes: Path, tiny_bundle: Path, tmp_path: Path) -> None
                        "--backend", backend)  # fmt: skip
         assert done.returncode == 0, done.stderr
     for photo in (tmp_path / "onnx").iterdir():
-        one, two = (
-            picture(p)[1].astype(int) for p in (photo, tmp_path / "torch" / photo.name)
-        )
+        one, two = (picture(p)[1].astype(int) for p in (photo, tmp_path / "torch" / photo.name))
         assert np.abs(one - two).max() <= 1
 
 
@@ -136,7 +134,7 @@ def test_errors_are_one_line_with_a_code_of_their_kind(
     arguments: list[str], code: int, words: str, tmp_path: Path
 ) -> None:
     """No traceback; the line names what is wrong."""
-    command = [HDSYNTH, *arguments]
+    command = [str(HDSYNTH), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert words in last_line(done)

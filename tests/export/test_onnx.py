@@ -14,7 +14,13 @@ import torch
 
 import export.build
 from export.build import add_onnx_engine
-from export.parity import ParityError, check_parity, random_scenes, summarise
+from export.parity import (
+    ParityError,
+    check_parity,
+    measure_parity,
+    random_scenes,
+    summarise,
+)
 from model.bundle import Bundle, load_bundle
 from model.checkpoint import load_generator
 from model.synthesis import Synthesis
@@ -90,11 +96,10 @@ def test_a_poor_engine_is_refused_and_leaves_the_bundle_as_it_was(
     """When pixels differ, the export fails, says by how much, and writes nothing."""
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    measure = export.build.measure_parity
     monkeypatch.setattr(
         export.build,
         "measure_parity",
-        lambda *a, **k: dataclasses.replace(measure(*a, **k), within_one=0.9, maximum=40.0),
+        lambda *a, **k: dataclasses.replace(measure_parity(*a, **k), within_one=0.9, maximum=40.0),
     )
     with pytest.raises(ParityError, match=r"90\.00 %.*worst difference 40"):
         add_onnx_engine(folder, sizes=((32, 32),))

@@ -97,7 +97,7 @@ def test_wide_labels_survive() -> None:
 
 def test_instance_size_must_match() -> None:
     """The error gives both sizes, width first."""
-    with pytest.raises(MapError, match="3x2.*2x2") as info:
+    with pytest.raises(MapError, match=r"3x2.*2x2") as info:
         prepare_maps(np.zeros((2, 2), np.uint8), np.zeros((2, 3), np.int32), 3)
     assert info.value.reason == "SIZE_MISMATCH"
 

@@ -78,6 +78,17 @@ def test_styles_mix(maps: Maps) -> None:
     )
 
 
+def test_typical_scenes_keep_styles_together(maps: Maps) -> None:
+    """Each instance draws among the third of its class's styles nearest to the chosen scene."""
+    scenes = np.zeros((2, 3, 3), np.float32)
+    scenes[0, 1], scenes[1, 1] = -1, 1
+    drawn = [style_table(maps, CLUSTERS, 3, StyleChoice(seed), scenes)[1:21] for seed in range(8)]
+    means = np.array([codes.mean() for codes in drawn])
+    assert (np.abs(means) > 0.5).all()
+    assert {-1, 1} == set(np.sign(means))
+    assert all(len(np.unique(codes, axis=0)) == 4 for codes in drawn)
+
+
 @pytest.mark.parametrize(
     ("choice", "reason", "message"),
     [

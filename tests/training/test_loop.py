@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from export.build import add_onnx_engine
+from model.spec import Norm
 from training.config import TrainConfig
 from training.finish import write_bundle
 from training.loop import learning_rate, train
@@ -47,7 +48,7 @@ def test_learning_rate_is_constant_then_falls_to_zero(config: TrainConfig) -> No
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_a_killed_run_resumes_bit_for_bit(config: TrainConfig, tmp_path: Path, norm: str) -> None:
+def test_a_killed_run_resumes_bit_for_bit(config: TrainConfig, tmp_path: Path, norm: Norm) -> None:
     """Killed with SIGKILL after a checkpoint, the same command ends with the same weights."""
     config = dataclasses.replace(config, norm=norm)
     train(config, tmp_path / "straight")
@@ -136,7 +137,7 @@ def test_a_failed_write_keeps_the_last_checkpoint(
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_a_run_ends_in_a_servable_bundle(config: TrainConfig, tmp_path: Path, norm: str) -> None:
+def test_a_run_ends_in_a_servable_bundle(config: TrainConfig, tmp_path: Path, norm: Norm) -> None:
     """Train, cluster, write, export: the bundle has styles for its classes and passes parity."""
     config = dataclasses.replace(config, norm=norm)
     state = train(config, tmp_path / "run")
