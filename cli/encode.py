@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import FILE, model_option, open_bundle
+from cli.options import model_option, open_bundle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,16 +15,18 @@ if TYPE_CHECKING:
 
     from model.bundle import Bundle
     from model.codec import Maps
+    from model.encoder import Encoder
 
 EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command()
-@click.argument("photo", type=EXISTING)
-@click.option("--label", type=EXISTING, required=True, help="Its label map.")
+@click.argument("photo", type=click.Path(path_type=Path, exists=True))
+@click.option("--label", type=EXISTING, help="The photograph's label map.")
 @click.option("--instance", type=EXISTING, help="Its instance map.  [default: every connected "
               "region of one class is an instance]")  # fmt: skip
-@click.option("-o", "--output", type=FILE, required=True, help="Styles file (JSON) to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
+              help="Styles file (JSON) to write, or folder for those of a data set.")  # fmt: skip
 @click.option(
     "--per",
     type=click.Choice(["instance", "class"]),
@@ -35,20 +37,49 @@ EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @model_option
 def encode(
-    photo: Path, label: Path, instance: Path | None, output: Path, per: str, model: Path | None
+    photo: Path,
+    label: Path | None,
+    instance: Path | None,
+    output: Path,
+    per: str,
+    model: Path | None,
 ) -> None:
     """Write the styles of PHOTO, for 'hdsynth synthesize --styles'.
 
-    The model's own style encoder reads them from the photograph, object by object.
+    The model's own style encoder reads them from the photograph, object by object. PHOTO may
+    also be a data set's folder (image/, label/, instance/): one file for each of its scenes.
     """
-    import json
+    from tqdm import tqdm
 
     from model.checkpoint import load_encoder
-    from model.encode import encode_styles, mean_codes
 
     bundle = open_bundle(model)
-    image, maps = read_scene(photo, label, instance, bundle)
-    codes = encode_styles(load_encoder(bundle), image, maps.index)
+    encoder = load_encoder(bundle)
+    if photo.is_dir():
+        from training.data import find_pairs
+
+        output.mkdir(parents=True, exist_ok=True)
+        pairs = find_pairs(photo)
+        for pair in tqdm(pairs, unit="photo", dynamic_ncols=True):
+            scene = read_scene(pair.image, pair.label, pair.instance, bundle)
+            write_styles(encoder, *scene, per, bundle, output / f"{pair.name}.json")
+        click.echo(f"styles of {len(pairs)} photographs in {output}", err=True)
+        return
+    if label is None:
+        raise click.UsageError("a photograph needs its label map; give --label")
+    count = write_styles(encoder, *read_scene(photo, label, instance, bundle), per, bundle, output)
+    click.echo(f"{count} styles in {output}", err=True)
+
+
+def write_styles(
+    encoder: Encoder, photo: NDArray[np.uint8], maps: Maps, per: str, bundle: Bundle, output: Path
+) -> int:
+    """Encode a photograph into a styles file; returns the number of styles in it."""
+    import json
+
+    from model.encode import encode_styles, mean_codes
+
+    codes = encode_styles(encoder, photo, maps.index)
     if per == "instance":
         by_id = mean_codes(codes, maps.index, maps.object_ids)
         styles = {"instances": {str(instance): code for instance, code in by_id.items()}}
@@ -57,7 +88,7 @@ def encode(
         named = enumerate(bundle.classes.names)
         styles = {"classes": {name: by_label[i] for i, name in named if i in by_label}}
     output.write_text(json.dumps(styles, indent=1) + "\n", encoding="utf-8")
-    click.echo(f"{sum(map(len, styles.values()))} styles in {output}", err=True)
+    return sum(map(len, styles.values()))
 
 
 def read_scene(

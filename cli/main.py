@@ -12,6 +12,7 @@ from cli.bench import bench
 from cli.bundle import bundle
 from cli.data import data
 from cli.encode import encode
+from cli.evaluate import evaluate, train_segmenter
 from cli.export import export, import_checkpoint
 from cli.sample import sample
 from cli.serve import serve
@@ -70,7 +71,8 @@ def cli() -> None:
 
 
 for command in (
-    synthesize, serve, train, export, bundle, sample, data, encode, import_checkpoint, bench,
+    synthesize, serve, train, export, bundle, sample, data, encode, import_checkpoint, evaluate,
+    train_segmenter, bench,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Chooses the styles.")
 @click.option(
     "--styles",
-    type=FILE,
-    help='JSON file, such as {"instances": {"10003": 2, "3001": [0.1, -0.4, 0.9]}, "classes": '
-    '{"car": {"between": [0, 3], "at": 0.5}}}: a style is one of the numbers that '
+    type=click.Path(path_type=Path, exists=True),
+    help="JSON file, or folder with a NAME.json for every map, such as "
+    '{"instances": {"10003": 2, "3001": [0.1, -0.4, 0.9]}, "classes": {"car": {"between": [0, 3], "at": 0.5}}}: a style is one of the numbers that '
     "'hdsynth bundle show' counts, a code (see 'hdsynth encode'), or a mixture of two.",
 )
 @model_option
@@ -75,14 +75,15 @@ def synthesize(
     from service.synthesizer import Synthesizer
 
     bundle = open_bundle(model)
-    choice = read_styles(styles, bundle, seed)
-    jobs = [
-        Job(label, instance, output / f"{label.stem}.{'jpg' if suffix == 'jpeg' else suffix}")
-        for label, instance in find_maps(maps, instances)
-    ]
+    ending = "jpg" if suffix == "jpeg" else suffix
+    jobs = []
+    for label, instance in find_maps(maps, instances):
+        own = styles / f"{label.stem}.json" if styles and styles.is_dir() else styles
+        choice = read_styles(own, bundle, seed)
+        jobs.append(Job(label, instance, choice, output / f"{label.stem}.{ending}"))
     synthesizer = Synthesizer(bundle, load_engine(bundle, backend, threads))
     output.mkdir(parents=True, exist_ok=True)
-    failed = synthesize_files(synthesizer, jobs, choice, quality, sheet)
+    failed = synthesize_files(synthesizer, jobs, quality, sheet)
     for error in failed:
         click.echo(f"hdsynth: {error}", err=True)
     click.echo(f"{len(jobs) - len(failed)} of {len(jobs)} photographs in {output}", err=True)

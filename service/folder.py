@@ -31,13 +31,13 @@ class Job:
 
     label: Path
     instance: Path | None
+    choice: StyleChoice
     output: Path
 
 
 def synthesize_files(
     synthesizer: Synthesizer,
     jobs: list[Job],
-    choice: StyleChoice,
     quality: int = 95,
     sheet: Path | None = None,
 ) -> list[MapError]:
@@ -50,7 +50,7 @@ def synthesize_files(
     tiles: list[NDArray[np.uint8]] = []
     with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
         writing: deque[Future[None]] = deque()
-        scenes = _ahead(readers, synthesizer, jobs, choice)
+        scenes = _ahead(readers, synthesizer, jobs)
         for job, scene in tqdm(scenes, total=len(jobs), unit="photo", dynamic_ncols=True):
             if isinstance(scene, MapError):
                 failed.append(scene)
@@ -69,7 +69,7 @@ def synthesize_files(
 
 
 def _ahead(
-    readers: ThreadPoolExecutor, synthesizer: Synthesizer, jobs: list[Job], choice: StyleChoice
+    readers: ThreadPoolExecutor, synthesizer: Synthesizer, jobs: list[Job]
 ) -> Iterator[tuple[Job, Scene | MapError]]:
     """Read scenes in order, a few ahead of the engine."""
 
@@ -77,7 +77,7 @@ def _ahead(
         try:
             label = read_label_map(job.label)
             instance = read_instance_map(job.instance) if job.instance else None
-            return job, synthesizer.prepare(label, instance, choice, name=str(job.label))
+            return job, synthesizer.prepare(label, instance, job.choice, name=str(job.label))
         except MapError as error:
             return job, error
 

@@ -54,6 +54,22 @@ def synthesize(scene: Path, model: Path) -> np.ndarray:
     return np.asarray(Image.open(scene / "out" / "a.png")).astype(int)
 
 
+def test_a_data_set_lends_every_scene_its_own_styles(scene: Path, tiny_bundle: Path) -> None:
+    """A folder is encoded file by file, and --styles takes the folder."""
+    one = encode(scene, tiny_bundle, "--instance", scene / "instance" / "a.png")
+    done = hdsynth("encode", scene, "--model", tiny_bundle, "-o", scene / "styles")
+    assert done.exit_code == 0, done.output
+    assert json.loads((scene / "styles" / "a.json").read_text()) == one
+    photos = []
+    for styles in ("styles", "styles.json"):
+        out = scene / f"with {styles}"
+        done = hdsynth("synthesize", scene, "-o", out, "--model", tiny_bundle,
+                       "--styles", scene / styles)  # fmt: skip
+        assert done.exit_code == 0, done.output
+        photos.append((out / "a.png").read_bytes())
+    assert photos[0] == photos[1]
+
+
 def test_a_photograph_lends_its_styles_to_its_own_maps(scene: Path, tiny_bundle: Path) -> None:
     """Encoded and synthesised equals the generator on the map that the encoder paints."""
     styles = encode(scene, tiny_bundle, "--instance", scene / "instance" / "a.png")

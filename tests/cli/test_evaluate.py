@@ -1,0 +1,74 @@
+"""Scores through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from cli.main import cli
+from model.scenes import CLASSES, draw_scene
+
+ALEXNET = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in the layout of the published metric."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("weights")
+    network, heads = {}, {}
+    for place, (index, (wide, narrow, side)) in enumerate(ALEXNET.items()):
+        network[f"features.{index}.weight"] = torch.randn(wide, narrow, side, side) * 0.05
+        network[f"features.{index}.bias"] = torch.zeros(wide)
+        heads[f"lin{place}.model.1.weight"] = torch.rand(1, wide, 1, 1)
+    torch.save(network, folder / "alexnet_torchvision_features.pth")
+    torch.save(heads, folder / "lpips_v0.1_alex_heads.pth")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three scenes with photographs of noise."""
+    folder = tmp_path / "data"
+    for kind in ("label", "image"):
+        (folder / kind).mkdir(parents=True)
+    (folder / "classes.json").write_text(json.dumps({"classes": CLASSES}))
+    for seed in range(3):
+        noise = np.random.default_rng(seed).integers(0, 256, (80, 96, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / "image" / f"{seed}.png")
+        Image.fromarray(draw_scene(96, 80, seed).label).save(folder / "label" / f"{seed}.png")
+    return folder
+
+
+def test_perfect_photographs_score_zero(data: Path, weights: Path, tmp_path: Path) -> None:
+    """The real photographs themselves have no distance; the JSON file says the same."""
+    done = CliRunner().invoke(cli, ["evaluate", str(data / "image"), str(data), "--weights",
+                                    str(weights), "--size", "64", "-o",
+                                    str(tmp_path / "s.json")])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert scores["images"] == 3
+    assert scores["lpips_alex"] == pytest.approx(0, abs=1e-6)
+    assert scores["frechet_distance_alexnet_relu5"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_trained_segmenter_judges(data: Path, weights: Path, tmp_path: Path) -> None:
+    """Train it, use it: on the real photographs the ratio to the oracle is one."""
+    judge = tmp_path / "judge.safetensors"
+    runs = (
+        ["train-segmenter", data, "--weights", weights, "-o", judge, "--steps", "1"],
+        ["evaluate", data / "image", data, "--weights", weights, "--size", "64",
+         "--segmenter", judge, "--void", "0", "-o", tmp_path / "s.json"],
+    )  # fmt: skip
+    for arguments in runs:
+        done = CliRunner().invoke(cli, list(map(str, arguments)))
+        assert done.exit_code == 0, done.output
+    scores = json.loads((tmp_path / "s.json").read_text())
+    assert scores["segmentation_raw"]["ratio"]["pixel_accuracy"] == pytest.approx(1)
+    assert scores["void"] == [0]
