@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     "--styles",
     type=click.Path(path_type=Path, exists=True),
     help="JSON file, or folder with a NAME.json for every map, such as "
-    '{"instances": {"10003": 2, "3001": [0.1, -0.4, 0.9]}, "classes": {"car": {"between": [0, 3], "at": 0.5}}}: a style is one of the numbers that '
-    "'hdsynth bundle show' counts, a code (see 'hdsynth encode'), or a mixture of two.",
+    '{"instances": {"10003": 2, "3001": [0.1, -0.4, 0.9]}, '
+    '"classes": {"car": {"between": [0, 3], "at": 0.5}}}: a style is one of the numbers '
+    "that 'hdsynth bundle show' counts, a code (see 'hdsynth encode'), or a mixture of two.",
 )
 @model_option
 @click.option(

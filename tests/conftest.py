@@ -18,6 +18,7 @@ from model.generator import build_generator
 from model.layers import init_weights
 from model.scenes import CLASSES, PALETTE
 from model.spec import EncoderSpec, GeneratorSpec, InputSpec
+from training.evaluation.lpips import ALEXNET_FILE, HEADS_FILE, AlexNet
 
 # The tests' networks are tiny: threads would cost more than they bring.
 torch.set_num_threads(1)
@@ -50,6 +51,18 @@ def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "plain"
     write_random_bundle(folder, styles=0)
     add_onnx_engine(folder, sizes=((64, 48),))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with AlexNet and the heads of LPIPS, filled at random."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    torch.save(AlexNet().state_dict(), folder / ALEXNET_FILE)
+    channels = (64, 192, 384, 256, 256)
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(channels)}
+    torch.save(heads, folder / HEADS_FILE)
     return folder
 
 

@@ -7,29 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from cli.main import cli
 from model.scenes import CLASSES, draw_scene
-
-ALEXNET = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in the layout of the published metric."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("weights")
-    network, heads = {}, {}
-    for place, (index, (wide, narrow, side)) in enumerate(ALEXNET.items()):
-        network[f"features.{index}.weight"] = torch.randn(wide, narrow, side, side) * 0.05
-        network[f"features.{index}.bias"] = torch.zeros(wide)
-        heads[f"lin{place}.model.1.weight"] = torch.rand(1, wide, 1, 1)
-    torch.save(network, folder / "alexnet_torchvision_features.pth")
-    torch.save(heads, folder / "lpips_v0.1_alex_heads.pth")
-    return folder
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +12,6 @@ from training.evaluation.lpips import ALEXNET_FILE, HEADS_FILE, LPIPS, AlexNet
 Array = NDArray[np.float64]
 CONVOLUTIONS = ((0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1))
 """Index in torchvision's module list, stride and padding of AlexNet's convolutions."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on pictures this small, threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with random weights in the layout of the published files."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    torch.save(AlexNet().state_dict(), folder / ALEXNET_FILE)
-    channels = (64, 192, 384, 256, 256)
-    heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(channels)}
-    torch.save(heads, folder / HEADS_FILE)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from training.evaluation.lpips import ALEXNET_FILE, HEADS_FILE, AlexNet
 from training.evaluation.report import (
     Scores,
     SegmentationScore,
@@ -34,28 +31,6 @@ def scene(seed: int, size: int = 48) -> tuple[np.ndarray, np.ndarray]:
     label[top : top + 20, left : left + 20] = 2
     noise = rng.integers(-20, 21, (size, size, 3))
     return (COLOURS[label] + noise).clip(0, 255).astype(np.uint8), label
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on pictures this small, threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with AlexNet and the heads of LPIPS, filled at random."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    torch.save(AlexNet().state_dict(), folder / ALEXNET_FILE)
-    heads = {
-        f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate(AlexNet.CHANNELS)
-    }
-    torch.save(heads, folder / HEADS_FILE)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,24 +29,6 @@ def scene(seed: int, size: int = 48) -> tuple[np.ndarray, np.ndarray]:
     label[top : top + size // 2, left : left + size // 2] = 1
     noise = rng.integers(-20, 21, (size, size, 3))
     return (COLOURS[label] + noise).clip(0, 255).astype(np.uint8), label
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: on pictures this small, threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with AlexNet's file, filled at random."""
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    torch.save(AlexNet().state_dict(), folder / ALEXNET_FILE)
-    return folder
 
 
 @pytest.fixture(scope="module")
