@@ -27,8 +27,8 @@ lint: $(VENV)/.dev ## Check style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## Measure the bundled model on this machine
-	$(BIN)/hdsynth bench
+bench: $(VENV)/.dev ## Measure the bundled model here; writes docs/benchmarks/
+	$(BIN)/hdsynth bench -o docs/benchmarks/bundled-model.md
 
 clean: ## Remove the environment, build products and caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -41,7 +41,8 @@ def bench(
     scene = draw_scene(2048, 1024, seed=1)
     (photo,) = first.run([first.prepare(scene.label, scene.instance)])
     rows += bench_encoders(photo, runs)
-    table = markdown(rows, threads or len(os.sched_getaffinity(0)))
+    table = markdown(f"Times of {bundle.name}", rows, threads or len(os.sched_getaffinity(0)))
     if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(table, encoding="utf-8")
     click.echo(table)

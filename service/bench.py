@@ -80,10 +80,12 @@ def bench_encoders(photo: NDArray[np.uint8], runs: int) -> list[Row]:
     return rows
 
 
-def markdown(rows: list[Row], threads: int) -> str:
+def markdown(title: str, rows: list[Row], threads: int) -> str:
     """Render the rows with what is needed to judge them."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "torch", "numpy"))
     lines = [
+        f"# {title}",
+        "",
         (
             f"Measured on {_processor()}, {threads} threads, Python {platform.python_version()}, "
             f"{packages}. Milliseconds, warm; engines take turns on the same scene."

@@ -21,7 +21,6 @@ WHEEL_PLACES = {
     "export": "export",
     "model": "model",
     "models": "model/bundles",
-    "proto/hdsynth": "hdsynth",
     "service": "service",
     "training": "training",
 }
