@@ -38,6 +38,13 @@ class TrainConfig:
     width: int = _setting(32, "Channels of the generator at full resolution.")
     downsamplings: int = _setting(3, "Stride-2 layers of the generator.")
     blocks: int = _setting(6, "Residual blocks of the generator.")
+    enhancers: int = _setting(
+        0, "Local enhancers around the generator; each doubles its resolution."
+    )
+    enhancer_blocks: int = _setting(3, "Residual blocks of each local enhancer.")
+    enhancer_alone: int = _setting(
+        0, "Images for which the enhancers train before the generator inside them joins."
+    )
     styles: int = _setting(3, "Channels of the style code per instance; 0 = no styles.")
     norm: Norm = _setting(
         "instance", "instance as published; batch keeps the brightness of style codes."
@@ -76,7 +83,9 @@ class TrainConfig:
     device: str = _setting("auto", "cpu, cuda, or auto = cuda where there is one.")
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a setting that is none of its choices."""
+        """Raise ValueError for a setting that is none of its choices, or fits no other."""
+        if self.enhancer_alone and not self.enhancers:
+            raise ValueError(f"enhancer_alone is {self.enhancer_alone}, but enhancers is 0")
         for name, kind in get_type_hints(type(self)).items():
             choices, value = get_args(kind), getattr(self, name)
             if get_origin(kind) is Literal and value not in choices:

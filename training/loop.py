@@ -145,12 +145,16 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
             torch.autograd.backward(
                 judging, inputs=list(state.discriminator.parameters()), retain_graph=True
             )
-        torch.autograd.backward(generator_loss, inputs=list(state.trained.parameters()))
+        alone = state.position < config.enhancer_alone
+        moving = state.enhancer_parameters() if alone else list(state.trained.parameters())
+        torch.autograd.backward(generator_loss, inputs=moving)
         for optimizer in (state.optimizer_g, state.optimizer_d):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         state.position += count
         state.average(count, config.ema_images)
+        if alone and state.position >= config.enhancer_alone:
+            state.restart_generator_optimizer()  # the whole generator trains from here on
 
         # Report.
         steps += 1

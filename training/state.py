@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +37,16 @@ class TrainingState:
         condition = label_count + 1
         self.generator = build_generator(
             GeneratorSpec(
-                "global", self.input.channels, width=config.width,
-                downsamplings=config.downsamplings, blocks=config.blocks, norm=config.norm,
+                "local" if config.enhancers else "global",
+                self.input.channels,
+                width=config.width,
+                downsamplings=config.downsamplings,
+                blocks=config.blocks,
+                enhancers=config.enhancers,
+                enhancer_blocks=config.enhancer_blocks if config.enhancers else 0,
+                norm=config.norm,
             )
-        )  # fmt: skip
+        )
         self.encoder = None
         if config.styles:
             self.encoder = Encoder(EncoderSpec(output_channels=config.styles, norm=config.norm))
@@ -93,11 +100,39 @@ class TrainingState:
             self.position = json.loads(saved.metadata()["position"])
 
     def start_from(self, folder: Path) -> None:
-        """Take over another run's networks, current and averaged, with fresh optimisers."""
+        """Take over another run's networks, current and averaged, with fresh optimisers.
+
+        A run with one enhancer more takes over everything but the new enhancer and the old head;
+        a finer scale of the discriminator starts anew. Raises ValueError naming what does not fit.
+        """
         with safetensors.safe_open(folder / CHECKPOINT, "pt") as saved:
+            names = set(saved.keys())
             for name, tensor in self._tensors():
-                if not name.startswith("optimizer"):
-                    tensor.data.copy_(saved.get_tensor(name))
+                if name.startswith("optimizer") or _belongs_to_new_part(name, names):
+                    continue
+                shape = saved.get_slice(name).get_shape() if name in names else None
+                if shape != list(tensor.shape):
+                    raise ValueError(
+                        f"{folder / CHECKPOINT}: {name} has shape {shape}, this run needs "
+                        f"{list(tensor.shape)}; widths, depths and styles must be the same, and "
+                        "the width half as large for a run with one enhancer more"
+                    )
+                tensor.data.copy_(saved.get_tensor(name))
+
+    def enhancer_parameters(self) -> list[nn.Parameter]:
+        """Weights of the outermost enhancer and the encoder, which train first alone."""
+        outermost = f"generator.model{self.generator.spec.enhancers}_"
+        return [
+            weight
+            for name, weight in self.trained.named_parameters()
+            if name.startswith((outermost, "encoder."))
+        ]
+
+    def restart_generator_optimizer(self) -> None:
+        """Forget Adam's means, which describe the weights that trained so far."""
+        for state in self.optimizer_g.state.values():
+            for tensor in state.values():
+                tensor.zero_()
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of the run under its name in the checkpoint file."""
@@ -115,6 +150,12 @@ class TrainingState:
             for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 for name, tensor in optimizer.state[parameter].items():
                     yield f"{part}.{index}.{name}", tensor
+
+
+def _belongs_to_new_part(name: str, saved: set[str]) -> bool:
+    """Whether a tensor is of an enhancer or a discriminator scale that the other run lacks."""
+    part = re.search(r"\.(model\d+|scale\d+)_", name)
+    return part is not None and not any(part[0] in other for other in saved)
 
 
 def _floats(network: nn.Module) -> list[Tensor]:

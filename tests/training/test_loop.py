@@ -96,6 +96,37 @@ def test_another_run_can_be_the_start(config: TrainConfig, tmp_path: Path) -> No
     assert all(torch.equal(first[k], now[k]) for k in weights)
 
 
+def test_global_run_grows_an_enhancer(config: TrainConfig, tmp_path: Path) -> None:
+    """The enhancer trains alone while the generator inside rests; then both move."""
+    config = dataclasses.replace(config, width=8, images=4)
+    train(config, tmp_path / "global")
+    local = dataclasses.replace(
+        config, width=4, enhancers=1, enhancer_blocks=1, enhancer_alone=4, discriminator_scales=3,
+        init=str(tmp_path / "global"),
+    )  # fmt: skip
+    train(local, tmp_path / "local")
+    train(dataclasses.replace(local, images=8), tmp_path / "local-joint")
+    inner, alone, joint = (checkpoint(tmp_path / n) for n in ("global", "local", "local-joint"))
+    trunk = [k for k in alone if k.startswith("trained.generator.model.") and k in inner]
+    enhancer = [k for k in alone if k.startswith("trained.generator.model1_")]
+    assert len(trunk) > 4
+    assert len(enhancer) > 4
+    assert all(torch.equal(inner[k], alone[k]) for k in trunk)
+    assert all(not torch.equal(alone[k], joint[k]) for k in trunk if k.endswith("weight"))
+    steps = {float(joint[k]) for k in joint if k.startswith("optimizer_g") and k.endswith("step")}
+    assert steps == {2.0}
+
+
+def test_a_start_that_does_not_fit_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    """The error names the tensor, both shapes and the rule."""
+    train(dataclasses.replace(config, images=2), tmp_path / "first")
+    wider = dataclasses.replace(config, width=6, init=str(tmp_path / "first"))
+    with pytest.raises(ValueError, match=r"model\.1\.weight has shape \[4, 15.*needs \[6, 15"):
+        train(wider, tmp_path / "second")
+    with pytest.raises(ValueError, match="enhancers is 0"):
+        dataclasses.replace(config, enhancer_alone=5)
+
+
 def test_sigterm_saves_and_stops(config: TrainConfig, tmp_path: Path) -> None:
     """A terminated command exits with 0, says how to go on, and has lost nothing."""
     command = [
