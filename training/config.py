@@ -86,6 +86,8 @@ class TrainConfig:
         """Raise ValueError for a setting that is none of its choices, or fits no other."""
         if self.enhancer_alone and not self.enhancers:
             raise ValueError(f"enhancer_alone is {self.enhancer_alone}, but enhancers is 0")
+        if self.style_colour and self.styles != 3:
+            raise ValueError(f"style_colour needs style codes of 3 channels, not {self.styles}")
         for name, kind in get_type_hints(type(self)).items():
             choices, value = get_args(kind), getattr(self, name)
             if get_origin(kind) is Literal and value not in choices:

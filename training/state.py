@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -93,9 +94,14 @@ class TrainingState:
             temporary.unlink(missing_ok=True)
 
     def load(self, folder: Path) -> None:
-        """Restore a checkpoint written by ``save``; raises FileNotFoundError, ValueError."""
+        """Restore a checkpoint written by ``save``.
+
+        Raises FileNotFoundError, and ValueError when it belongs to a run of other networks.
+        """
         with safetensors.safe_open(folder / CHECKPOINT, "pt") as saved:
+            names = set(saved.keys())
             for name, tensor in self._tensors():
+                _check_fits(folder, saved, names, name, tensor)
                 tensor.data.copy_(saved.get_tensor(name))
             self.position = json.loads(saved.metadata()["position"])
 
@@ -103,20 +109,15 @@ class TrainingState:
         """Take over another run's networks, current and averaged, with fresh optimisers.
 
         A run with one enhancer more takes over everything but the new enhancer and the old head;
-        a finer scale of the discriminator starts anew. Raises ValueError naming what does not fit.
+        a finer scale of the discriminator starts anew. Raises FileNotFoundError, and ValueError
+        naming what does not fit.
         """
         with safetensors.safe_open(folder / CHECKPOINT, "pt") as saved:
             names = set(saved.keys())
             for name, tensor in self._tensors():
                 if name.startswith("optimizer") or _belongs_to_new_part(name, names):
                     continue
-                shape = saved.get_slice(name).get_shape() if name in names else None
-                if shape != list(tensor.shape):
-                    raise ValueError(
-                        f"{folder / CHECKPOINT}: {name} has shape {shape}, this run needs "
-                        f"{list(tensor.shape)}; widths, depths and styles must be the same, and "
-                        "the width half as large for a run with one enhancer more"
-                    )
+                _check_fits(folder, saved, names, name, tensor)
                 tensor.data.copy_(saved.get_tensor(name))
 
     def enhancer_parameters(self) -> list[nn.Parameter]:
@@ -150,6 +151,16 @@ class TrainingState:
             for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 for name, tensor in optimizer.state[parameter].items():
                     yield f"{part}.{index}.{name}", tensor
+
+
+def _check_fits(folder: Path, saved: Any, names: set[str], name: str, tensor: Tensor) -> None:
+    shape = saved.get_slice(name).get_shape() if name in names else None
+    if shape != list(tensor.shape):
+        raise ValueError(
+            f"{folder / CHECKPOINT}: {name} has shape {shape}, this run needs "
+            f"{list(tensor.shape)}; widths, depths and styles must be the same as in "
+            f"{folder / 'config.json'}, and the width half as large for one enhancer more"
+        )
 
 
 def _belongs_to_new_part(name: str, saved: set[str]) -> bool:

@@ -123,8 +123,16 @@ def test_a_start_that_does_not_fit_is_refused(config: TrainConfig, tmp_path: Pat
     wider = dataclasses.replace(config, width=6, init=str(tmp_path / "first"))
     with pytest.raises(ValueError, match=r"model\.1\.weight has shape \[4, 15.*needs \[6, 15"):
         train(wider, tmp_path / "second")
+    with pytest.raises(ValueError, match="must be the same"):
+        train(dataclasses.replace(config, blocks=2), tmp_path / "first")
+
+
+def test_settings_that_contradict_each_other_are_refused(config: TrainConfig) -> None:
+    """Nothing is trained on settings that mean nothing together."""
     with pytest.raises(ValueError, match="enhancers is 0"):
         dataclasses.replace(config, enhancer_alone=5)
+    with pytest.raises(ValueError, match="3 channels, not 2"):
+        dataclasses.replace(config, style_colour=1.0, styles=2)
 
 
 def test_sigterm_saves_and_stops(config: TrainConfig, tmp_path: Path) -> None:
