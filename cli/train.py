@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def train(data: Path, output: Path, name: str, threads: int, **settings: Any) ->
         click.echo(f"stopped at {state.position} of {config.images} images; "
                    "the same command resumes", err=True)  # fmt: skip
         return
+    if int(os.environ.get("RANK", "0")):
+        return  # under torchrun the first process alone writes
     bundle = write_bundle(state, config, output / "bundle", name)
     click.echo(
         f"bundle {bundle.folder}; make it servable: hdsynth export {bundle.folder}", err=True

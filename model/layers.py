@@ -5,9 +5,27 @@ Module order and nesting decide the state-dict keys; they follow the published c
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.spec import Norm
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance norm without parameters whose gradient can be relied on.
+
+    torch 2.13 computes a wrong gradient on the CPU when a single image arrives with channels
+    last. Group norm with one group per channel is the same function with a right gradient;
+    without gradients instance norm stays, which every engine knows.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise every channel of every image of (N, C, H, W) over its pixels."""
+        if torch.is_grad_enabled() and x.requires_grad:
+            return F.group_norm(x, self.num_features, eps=self.eps)
+        out: Tensor = super().forward(x)
+        return out
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -18,7 +36,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
     """
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.InstanceNorm2d(channels)
+    return InstanceNorm(channels)
 
 
 def stem(in_channels: int, out_channels: int, norm: Norm) -> list[nn.Module]:

@@ -157,29 +157,42 @@ class PairDataset(Dataset[dict[str, Tensor]]):
         }
 
 
-class RunOrder(Sampler[int]):
-    """Positions ``start .. end - 1`` of a run."""
+class RunOrder(Sampler[list[int]]):
+    """Batches of positions from ``start`` on, until position ``end - 1`` has been seen.
 
-    def __init__(self, start: int, end: int) -> None:
-        self.start, self.end = start, end
+    Of every ``count * batch`` positions, process ``rank`` of ``count`` gets its own ``batch``.
+    """
 
-    def __iter__(self) -> Iterator[int]:
-        """Positions in order."""
-        return iter(range(self.start, self.end))
+    def __init__(self, start: int, end: int, batch: int, rank: int = 0, count: int = 1) -> None:
+        self.firsts = range(start + rank * batch, end + rank * batch, batch * count)
+        self.batch = batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Batches in order; the last may reach beyond ``end``, so that all are of one size."""
+        return (list(range(first, first + self.batch)) for first in self.firsts)
 
     def __len__(self) -> int:
-        """How many positions are left."""
-        return self.end - self.start
+        """How many batches are left."""
+        return len(self.firsts)
 
 
 def run_loader(
-    dataset: PairDataset, start: int, end: int, batch: int, workers: int
+    dataset: PairDataset,
+    start: int,
+    end: int,
+    batch: int,
+    workers: int,
+    rank: int = 0,
+    count: int = 1,
 ) -> DataLoader[dict[str, Tensor]]:
-    """Load positions ``start .. end - 1`` of the run in batches."""
+    """Load positions ``start .. end - 1`` of the run in batches; see ``RunOrder``."""
     return DataLoader(
-        dataset, batch_size=batch, sampler=RunOrder(start, end), num_workers=workers,
-        drop_last=True, prefetch_factor=4 if workers else None, worker_init_fn=_leave_signals,
-    )  # fmt: skip
+        dataset,
+        batch_sampler=RunOrder(start, end, batch, rank, count),
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals,
+    )
 
 
 def _leave_signals(_worker: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import signal
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from training.losses import (
     generator_adversarial_loss,
 )
 from training.perceptual import perceptual_loss
+from training.processes import Processes, join_processes
 from training.sheet import write_sheet
 from training.state import CHECKPOINT, TrainingState
 
@@ -39,19 +41,26 @@ logger = logging.getLogger(__name__)
 def learning_rate(config: TrainConfig, position: int) -> float:
     """Constant, then linear to zero over the last ``config.decay`` of the run."""
     left = (config.images - position) / max(1.0, config.decay * config.images)
-    return config.learning_rate * min(1.0, left)
+    return config.learning_rate * max(0.0, min(1.0, left))
 
 
 def train(config: TrainConfig, folder: Path) -> TrainingState:
     """Train into ``folder`` until ``config.images`` images are seen; the same call resumes.
 
     Writes config.json, checkpoint.safetensors, progress.jsonl and sample sheets. SIGTERM and
-    Ctrl-C save a checkpoint and return early (``state.position < config.images``).
+    Ctrl-C save a checkpoint and return early (``state.position < config.images``). Under
+    ``torchrun`` every process takes ``config.batch`` images of each step.
     Raises ValueError, MapError or FileNotFoundError for unusable data before any step.
     """
+    device = _device(config.device)
+    with join_processes(device) as processes:
+        return _run(config, folder, device, processes)
+
+
+def _run(
+    config: TrainConfig, folder: Path, device: torch.device, processes: Processes
+) -> TrainingState:
     # Set up.
-    name = config.device if config.device != "auto" else _best_device()
-    device = torch.device(name)
     data = Path(config.data)
     classes = read_classes(data / "classes.json")
     pairs = find_pairs(data)
@@ -71,7 +80,8 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
         state.load(folder)
     elif config.init:
         state.start_from(Path(config.init))
-    config.save(folder / CONFIG_FILE)
+    if processes.writes:
+        config.save(folder / CONFIG_FILE)
     if config.freeze_norms:
         # Small batches shift their own statistics, and with them the brightness of the styles.
         state.trained.eval()
@@ -84,8 +94,14 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
         stopping = True
 
     previous = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
-    loader = run_loader(dataset, state.position, config.images, config.batch, config.workers)
-    bar = tqdm(total=config.images, initial=state.position, unit="img", dynamic_ncols=True)
+    loader = run_loader(
+        dataset, state.position, config.images, config.batch, config.workers, processes.rank,
+        processes.count,
+    )  # fmt: skip
+    bar = tqdm(
+        total=config.images, initial=state.position, unit="img", dynamic_ncols=True,
+        disable=not processes.writes,
+    )  # fmt: skip
     log = (folder / "progress.jsonl").open("a", encoding="utf-8")
     half = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
     started, start_position = time.monotonic(), state.position
@@ -148,15 +164,18 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
         alone = state.position < config.enhancer_alone
         moving = state.enhancer_parameters() if alone else list(state.trained.parameters())
         torch.autograd.backward(generator_loss, inputs=moving)
+        processes.average_gradients([*moving, *state.discriminator.parameters()])
         for optimizer in (state.optimizer_g, state.optimizer_d):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        state.position += count
-        state.average(count, config.ema_images)
+        seen = count * processes.count
+        state.position += seen
+        state.average(seen, config.ema_images)
         if alone and state.position >= config.enhancer_alone:
             state.restart_generator_optimizer()  # the whole generator trains from here on
 
-        # Report.
+        # Report; the losses are those of the first process.
+        stopping = processes.any_wants(stopping, device)
         steps += 1
         for key, loss in losses.items():
             sums[key] = sums.get(key, 0.0) + loss.item()
@@ -165,10 +184,11 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
                 f"the loss is not finite at image {state.position}; the last checkpoint in "
                 f"{folder} is intact. Lower --learning-rate or use --precision float32"
             )
-        bar.update(count)
+        bar.update(seen)
         if steps % 20 == 0:
             bar.set_postfix({k: f"{v / steps:.2f}" for k, v in sums.items()})
-        if state.position % config.checkpoint_every < count or stopping:
+        due = state.position % config.checkpoint_every < seen
+        if processes.writes and (due or stopping):
             means = {k: round(v / steps, 4) for k, v in sums.items()}
             speed = (state.position - start_position) / (time.monotonic() - started)
             record = {"images": state.position, "images_per_s": round(speed, 3), **means}
@@ -189,7 +209,8 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
         signal.signal(signal_number, handler)
     bar.close()
     log.close()
-    state.save(folder)
+    if processes.writes:
+        state.save(folder)
     return state
 
 
@@ -197,5 +218,12 @@ def _channels_last(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
 
 
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _device(name: str) -> torch.device:
+    """Each process of a machine takes the GPU of its own number."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if name == "cuda"
+        else torch.device(name)
+    )

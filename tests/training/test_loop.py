@@ -96,6 +96,40 @@ def test_another_run_can_be_the_start(config: TrainConfig, tmp_path: Path) -> No
     assert all(torch.equal(first[k], now[k]) for k in weights)
 
 
+def test_two_processes_make_the_steps_of_one(config: TrainConfig, tmp_path: Path) -> None:
+    """Under torchrun, two processes of one image get the gradients of one with two."""
+    one = dataclasses.replace(config, images=2, batch=2, checkpoint_every=2)
+    train(one, tmp_path / "one")
+    fields = json.dumps(dataclasses.asdict(dataclasses.replace(one, batch=1)))
+    program = tmp_path / "run.py"
+    program.write_text(
+        "import json, sys, torch; from pathlib import Path; torch.set_num_threads(1)\n"
+        "from training.config import TrainConfig; from training.loop import train\n"
+        "fields = json.loads(sys.argv[1]); fields['scale'] = tuple(fields['scale'])\n"
+        "train(TrainConfig(**fields), Path(sys.argv[2]))\n"
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*torchrun, str(program), fields, str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    single, double = checkpoint(tmp_path / "one"), checkpoint(tmp_path / "two")
+    for part in ("optimizer_g", "optimizer_d"):
+        # After one step Adam's first mean is half the gradient.
+        names = [k for k in single if k.startswith(part) and k.endswith("exp_avg")]
+        wanted, found = (torch.cat([c[k].ravel() for k in names]) for c in (single, double))
+        assert (found - wanted).norm() <= 1e-5 * wanted.norm()
+
+
+def test_length_need_not_be_a_multiple_of_the_batch(config: TrainConfig, tmp_path: Path) -> None:
+    """The last batch reaches beyond the end instead of being left out."""
+    assert train(dataclasses.replace(config, images=3), tmp_path).position == 4
+
+
 def test_global_run_grows_an_enhancer(config: TrainConfig, tmp_path: Path) -> None:
     """The enhancer trains alone while the generator inside rests; then both move."""
     config = dataclasses.replace(config, width=8, images=4)

@@ -189,8 +189,8 @@ def train_segmenter(
     out.parent.mkdir(parents=True, exist_ok=True)
 
     # Which crops a step sees depends on its number alone, so a resumed training sees the same.
-    order = RunOrder(start * config.batch, config.steps * config.batch)
-    loader = DataLoader(crops, config.batch, sampler=order, num_workers=workers)
+    order = RunOrder(start * config.batch, config.steps * config.batch, config.batch)
+    loader = DataLoader(crops, batch_sampler=order, num_workers=workers)
     bar = tqdm(loader, initial=start, total=config.steps, unit="step", dynamic_ncols=True)
     for step, (photo, truth) in enumerate(bar, start + 1):
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - (step - 1) / config.steps)

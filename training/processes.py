@@ -1,0 +1,64 @@
+"""Several processes on one run, as ``torchrun`` starts them; one process without it.
+
+Every process works on its own share of each batch and the gradients are averaged, so that N
+processes with b images each make the steps of one process with N*b images. This is done by hand
+rather than with DistributedDataParallel because one forward pass serves two losses here, whose
+gradients go to different networks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def average_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Replace every gradient by its mean over the processes."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.count == 1 or not gradients:
+            return
+        # One message for all: thousands of small ones would each wait for the slowest process.
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.count
+        parts = torch.split(flat, [g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def any_wants(self, wish: bool, device: torch.device) -> bool:
+        """Whether the wish holds in any process, so that all of them stop at the same step."""
+        if self.count == 1:
+            return wish
+        flag = torch.tensor(int(wish), device=device)
+        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
+
+@contextmanager
+def join_processes(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that ``torchrun`` started, over NCCL on GPUs and Gloo on CPUs."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
