@@ -69,24 +69,17 @@ Served = Annotated[ServedModel, Depends(served_model)]
 router = APIRouter()
 
 
-@router.post(
-    "/v1/synthesize",
-    tags=["synthesis"],
-    summary="Turn a label map into a photograph",
-    dependencies=[Depends(require_form)],
-    response_class=Response,
-    responses=SYNTHESIS_RESPONSES,
-    form_limits=FORM_LIMITS,
-)
-@router.post(
-    "/synthesize",
-    tags=["synthesis"],
-    summary="Turn a label map into a photograph (short for /v1/synthesize)",
-    dependencies=[Depends(require_form)],
-    response_class=Response,
-    responses=SYNTHESIS_RESPONSES,
-    form_limits=FORM_LIMITS,
-)
+_ROUTE: dict[str, Any] = {
+    "tags": ["synthesis"],
+    "dependencies": [Depends(require_form)],
+    "response_class": Response,
+    "responses": SYNTHESIS_RESPONSES,
+    "form_limits": FORM_LIMITS,
+}
+
+
+@router.post("/v1/synthesize", summary="Turn a label map into a photograph", **_ROUTE)
+@router.post("/synthesize", summary="Short for /v1/synthesize", **_ROUTE)
 async def synthesize(
     request: Request,
     form: Annotated[SynthesisForm, Form(media_type="multipart/form-data")],
