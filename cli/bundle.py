@@ -37,6 +37,17 @@ def show(folder: Path | None, as_json: bool, card: bool) -> None:
     click.echo(summary(found))
 
 
+@bundle.command("set-card")
+@click.argument("folder", type=FOLDER)
+@click.argument("card", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def set_card(folder: Path, card: Path) -> None:
+    """Put the Markdown file CARD into the bundle in FOLDER as its model card."""
+    from model.bundle import load_bundle, replace_card
+
+    changed = replace_card(load_bundle(folder), card.read_text(encoding="utf-8"))
+    click.echo(f"{folder} is now version {changed.version}", err=True)
+
+
 def summary(bundle: Bundle) -> str:
     """Describe a bundle in a few lines for people."""
     from model.bundle import DESCRIPTION

@@ -162,6 +162,12 @@ def describe(bundle: Bundle, folder: str | Path) -> Bundle:
     return load_bundle(folder)
 
 
+def replace_card(bundle: Bundle, text: str) -> Bundle:
+    """Give a loaded bundle another model card; returns the bundle under its new version."""
+    bundle.path(MODEL_CARD).write_text(text, encoding="utf-8")
+    return describe(bundle, bundle.path(MODEL_CARD).parent)
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file in hex."""
     with path.open("rb") as file:

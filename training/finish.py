@@ -53,5 +53,5 @@ def _card(name: str, state: TrainingState, config: TrainConfig) -> str:
         f"Trained on {len(find_pairs(Path(config.data)))} pairs, {state.position} images seen, "
         f"crops of {config.crop} pixels, {weights / 1e6:.1f} million weights.\n\n"
         "Say here where the data comes from, its licence, what the model is for, its scores and "
-        "its limits, then run 'hdsynth export' again to record the change.\n"
+        "its limits: write it down in a file and run 'hdsynth bundle set-card BUNDLE FILE'.\n"
     )

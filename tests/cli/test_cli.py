@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from model.bundle import load_bundle
 from model.scenes import draw_scene
 
 HDSYNTH = Path(sys.executable).with_name("hdsynth")
@@ -147,6 +149,18 @@ def test_bundle_show_tells_what_a_model_is(tiny_bundle: Path) -> None:
     for words in ("tiny", "window", "4 styles", "generator.onnx", "sha256"):
         assert words in text
     assert json.loads(hdsynth("bundle", "show", tiny_bundle, "--json").stdout)["format"] == 1
+
+
+def test_a_model_card_can_be_written_later(tiny_bundle: Path, tmp_path: Path) -> None:
+    """The card is replaced, the bundle verifies again, and its version is another one."""
+    folder, card = tmp_path / "bundle", tmp_path / "card.md"
+    shutil.copytree(tiny_bundle, folder)
+    card.write_text("# Better\n")
+    before = load_bundle(folder).version
+    done = hdsynth("bundle", "set-card", folder, card)
+    assert done.returncode == 0, done.stderr
+    assert hdsynth("bundle", "show", folder, "--card").stdout.strip() == "# Better"
+    assert load_bundle(folder).version != before
 
 
 def test_import_checkpoint_makes_a_servable_bundle(tmp_path: Path) -> None:
