@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Mapping
@@ -83,12 +84,14 @@ def bench_encoders(photo: NDArray[np.uint8], runs: int) -> list[Row]:
 def markdown(title: str, rows: list[Row], threads: int) -> str:
     """Render the rows with what is needed to judge them."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "torch", "numpy"))
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = [
         f"# {title}",
         "",
         (
             f"Measured on {_processor()}, {threads} threads, Python {platform.python_version()}, "
-            f"{packages}. Milliseconds, warm; engines take turns on the same scene."
+            f"{packages}. Milliseconds, warm; engines take turns on the same scene. The process "
+            f"used {peak / 1e9:.1f} GB at most, with all engines loaded."
         ),
         "",
         "| what | size | median ms | worst ms | |",

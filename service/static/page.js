@@ -2,6 +2,7 @@
 // It uses the same endpoints as any other client.
 
 const $ = (id) => document.getElementById(id);
+const FIRST_SCENE = 4;
 const LARGEST_SCENE = 2 ** 31 - 1;
 
 let model = null; // its entry in v1/models
@@ -28,7 +29,7 @@ async function start() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   $("seed").value = Number(wanted.get("styles")) || 0;
   if (model.samples) {
-    await showSample(Number(wanted.get("scene")) || 0);
+    await showSample(Number(wanted.get("scene") ?? FIRST_SCENE));
   } else {
     $("new-scene").hidden = true;
     setStatus("Choose a label map below");
