@@ -148,15 +148,17 @@ def _next_chunk(data: bytes, start: int, name: str) -> tuple[bytes, int]:
         )
     length, kind = struct.unpack_from(">I4s", data, start)
     end = start + 12 + length
+    shown = repr(kind)[2:-1]  # readable even if it is not text
     if end > len(data):
         raise MapError(
             "INVALID_IMAGE",
-            f"{name}: is cut off at byte {len(data)}; its chunk {kind!r} at byte {start} "
+            f"{name}: is cut off at byte {len(data)}; its chunk {shown} at byte {start} "
             f"reaches to byte {end}",
         )
     (checksum,) = struct.unpack_from(">I", data, end - 4)
     if checksum != zlib.crc32(memoryview(data)[start + 4 : end - 4]):
         raise MapError(
-            "INVALID_IMAGE", f"{name}: the checksum of its chunk {kind!r} at byte {start} is wrong"
+            "INVALID_IMAGE",
+            f"{name}: the checksum of its chunk {shown} at byte {start} is wrong",
         )
     return kind, end
