@@ -207,7 +207,7 @@ def test_wrong_checksum_names_chunk_and_byte() -> None:
     data[33 + 8 + 5] ^= 1
     error = refusal(bytes(data))
     assert error.reason == "INVALID_IMAGE"
-    assert "checksum of its chunk b'IDAT' at byte 33" in str(error)
+    assert "checksum of its chunk IDAT at byte 33" in str(error)
 
 
 @pytest.mark.parametrize(
