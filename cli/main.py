@@ -16,6 +16,7 @@ from cli.evaluate import evaluate, train_segmenter
 from cli.export import export, import_checkpoint
 from cli.sample import sample
 from cli.serve import serve
+from cli.study import study
 from cli.synthesize import synthesize
 from cli.train import train
 
@@ -72,7 +73,7 @@ def cli() -> None:
 
 for command in (
     synthesize, serve, train, export, bundle, sample, data, encode, import_checkpoint, evaluate,
-    train_segmenter, bench,
+    train_segmenter, study, bench,
 ):  # fmt: skip
     cli.add_command(command)
 
