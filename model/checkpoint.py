@@ -17,7 +17,7 @@ from model.bundle import (
     describe,
 )
 from model.encoder import Encoder
-from model.generator import GlobalGenerator, LocalEnhancer, build_generator
+from model.generator import Generator, build_generator
 
 
 def write_weights(
@@ -45,7 +45,7 @@ def write_weights(
     return describe(bundle, folder)
 
 
-def load_generator(bundle: Bundle) -> GlobalGenerator | LocalEnhancer:
+def load_generator(bundle: Bundle) -> Generator:
     """Build the bundle's generator in float32, evaluation mode; raises BundleError."""
     network = build_generator(bundle.generator)
     _load(network, bundle.path(GENERATOR_WEIGHTS))

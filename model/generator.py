@@ -6,11 +6,15 @@ must be multiples of ``spec.size_multiple``; ``model.codec`` pads to that and cr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.cascade import CascadedRefinementNetwork
 from model.layers import ResidualBlock, downsample, head, stem, upsample
-from model.spec import GeneratorSpec
+from model.spec import GeneratorKind, GeneratorSpec
+from model.unet import UNetGenerator
 
 
 def _trunk(spec: GeneratorSpec, width: int) -> list[nn.Module]:
@@ -82,6 +86,15 @@ def half_size(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
 
 
-def build_generator(spec: GeneratorSpec) -> GlobalGenerator | LocalEnhancer:
+Generator = GlobalGenerator | LocalEnhancer | UNetGenerator | CascadedRefinementNetwork
+
+
+def build_generator(spec: GeneratorSpec) -> Generator:
     """Build the network that ``spec`` describes, with torch's default initial weights."""
-    return GlobalGenerator(spec) if spec.kind == "global" else LocalEnhancer(spec)
+    networks: dict[GeneratorKind, Callable[[GeneratorSpec], Generator]] = {
+        "global": GlobalGenerator,
+        "local": LocalEnhancer,
+        "unet": UNetGenerator,
+        "cascade": CascadedRefinementNetwork,
+    }
+    return networks[spec.kind](spec)
