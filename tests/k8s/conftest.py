@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import subprocess
@@ -62,17 +63,18 @@ def run_helm(helm: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def render(helm: Path) -> Render:
     """Render the chart with values; returns its objects."""
 
-    def rendered(
-        values: Path | None = None, *settings: str, release: str = "photos"
-    ) -> list[Manifest]:
-        arguments = ["template", release, str(CHART), "--namespace", "art", "--include-crds"]
+    @functools.cache
+    def text(values: Path | None, release: str) -> str:
+        arguments = ["template", release, str(CHART), "--namespace", "art"]
         if values is not None:
             arguments += ["--values", str(values)]
-        for setting in settings:
-            arguments += ["--set-json", setting]
         result = run_helm(helm, *arguments)
         assert result.returncode == 0, result.stderr
-        return [manifest for manifest in yaml.safe_load_all(result.stdout) if manifest]
+        return result.stdout
+
+    def rendered(values: Path | None = None, release: str = "photos") -> list[Manifest]:
+        documents = yaml.load_all(text(values, release), yaml.CSafeLoader)
+        return [manifest for manifest in documents if manifest]
 
     return rendered
 
