@@ -4,19 +4,20 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
+GRPC_PORT ?= 8001
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench clean
+.PHONY: help serve test lint bench proto studio clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
-serve: $(VENV)/.serve ## Serve the bundled model on http://HOST:PORT
-	$(BIN)/hdsynth serve --host $(HOST) --port $(PORT)
+serve: $(VENV)/.serve ## Serve the bundled model on http://HOST:PORT, and gRPC on GRPC_PORT
+	$(BIN)/hdsynth serve --host $(HOST) --port $(PORT) --grpc-port $(GRPC_PORT)
 
 test: $(VENV)/.dev ## Run all tests
 	$(BIN)/python -m pytest -q
@@ -29,6 +30,12 @@ lint: $(VENV)/.dev ## Check style, types and import contracts
 
 bench: $(VENV)/.dev ## Measure the bundled model here; writes docs/benchmarks/
 	$(BIN)/hdsynth bench -o docs/benchmarks/bundled-model.md
+
+proto: $(VENV)/.dev ## Write the Python stubs of the .proto files
+	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh
+
+studio: ## Build the studio's page from its TypeScript; needs node
+	cd studio && npm ci --no-audit --no-fund && npm run build
 
 clean: ## Remove the environment, build products and caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""``hdsynth bundle``: look into a model bundle."""
+"""``hdsynth bundle``: look into a model bundle, pack it, fetch one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import FOLDER, open_bundle
+from cli.options import FILE, FOLDER, open_bundle
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def bundle() -> None:
-    """Look into model bundles."""
+    """Look into model bundles, pack them, fetch them."""
 
 
 @bundle.command()
@@ -48,6 +48,40 @@ def set_card(folder: Path, card: Path) -> None:
     click.echo(f"{folder} is now version {changed.version}", err=True)
 
 
+@bundle.command()
+@click.argument("folder", type=FOLDER)
+@click.option("-o", "--output", type=FILE, required=True, help="Archive to write, NAME.tar.")
+def pack(folder: Path, output: Path) -> None:
+    """Write the bundle in FOLDER as one file, and print its SHA-256.
+
+    A server loads it from wherever it lies: hdsynth serve --model https://HOST/NAME.tar#sha256=...
+    """
+    from model.bundle import load_bundle
+    from model.bundle_archive import pack as pack_bundle
+
+    click.echo(pack_bundle(load_bundle(folder), output))
+
+
+@bundle.command()
+@click.argument("address")
+@click.option("--sha256", help="What the archive's SHA-256 must be.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="Folder for the bundle.")
+def fetch(address: str, sha256: str | None, output: Path) -> None:
+    """Download the archive at ADDRESS, verify it and unpack its bundle.
+
+    ADDRESS is a URL (https, s3, gs, hf) or a file. A bundle that is in the folder is replaced.
+    """
+    from dataclasses import replace
+
+    from service.model_sources import ModelSource, checked_sha256, fetch_bundle
+
+    source = ModelSource.parse(address)
+    if sha256 is not None:
+        source = replace(source, sha256=checked_sha256(sha256))
+    fetched = fetch_bundle(source, output)
+    click.echo(f"{fetched.name} version {fetched.version} in {output}", err=True)
+
+
 def summary(bundle: Bundle) -> str:
     """Describe a bundle in a few lines for people."""
     from model.bundle import DESCRIPTION
@@ -58,7 +92,7 @@ def summary(bundle: Bundle) -> str:
         f"{bundle.name}  version {bundle.version}  ({bundle.folder})",
         f"generator   {g.kind}, width {g.width}, {g.downsamplings} downsamplings, {g.blocks} blocks"
         + (f", {g.enhancers} enhancers" if g.enhancers else ""),
-        f"input       {bundle.input.label_count} labels"
+        f"input       {_what_it_takes(bundle)}"
         + (", instance edges" if bundle.input.edges else "")
         + (f", style code of {bundle.input.style_channels}" if bundle.input.style_channels else ""),
         f"size        any; padded to multiples of {g.size_multiple}, at least {g.minimum_side}"
@@ -70,7 +104,7 @@ def summary(bundle: Bundle) -> str:
         "classes",
         *(
             f"  {i:3d} {name:30s} {len(bundle.styles.get(i, ()))} styles"
-            for i, name in enumerate(bundle.classes.names)
+            for i, name in enumerate(bundle.classes.names or ("all instances",))
         ),
         "engines",
         *(
@@ -86,3 +120,9 @@ def summary(bundle: Bundle) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _what_it_takes(bundle: Bundle) -> str:
+    if bundle.input.label_count:
+        return f"{bundle.input.label_count} labels"
+    return "grey picture" if bundle.input.image_channels == 1 else "RGB picture"

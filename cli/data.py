@@ -40,6 +40,12 @@ def check(folder: Path, sheet: Path | None) -> None:
         click.echo(str(finding), err=True)
     for name, share in report.shares.items():
         click.echo(f"{100 * share:6.2f} %  {name}")
+    if report.ignore:
+        values = ", ".join(map(str, report.ignore))
+        click.echo(f"{100 * report.ignored:6.2f} %  ignored (values {values})")
+    if report.source_channels:
+        kind = "grey" if report.source_channels == 1 else "RGB"
+        click.echo(f"no labels: the model starts from {kind} pictures")
     sizes = ", ".join(f"{n} of {w}x{h}" for (w, h), n in sorted(report.sizes.items()))
     click.echo(f"{report.pairs} pairs ({sizes}); {len(report.problems)} problems, "
                f"{len(report.warnings)} warnings")  # fmt: skip

@@ -22,7 +22,7 @@ EXISTING = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 @click.command()
 @click.argument("photo", type=click.Path(path_type=Path, exists=True))
-@click.option("--label", type=EXISTING, help="The photograph's label map.")
+@click.option("--label", type=EXISTING, help="The photograph's label map, or source image.")
 @click.option("--instance", type=EXISTING, help="Its instance map.  [default: every connected "
               "region of one class is an instance]")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True,
@@ -55,6 +55,8 @@ def encode(
 
     bundle = open_bundle(model)
     encoder = load_encoder(bundle)
+    if per == "class" and not bundle.classes:
+        raise click.UsageError("this model has no classes; leave out --per")
     if photo.is_dir():
         from training.data import find_pairs
 
@@ -65,9 +67,11 @@ def encode(
             write_styles(encoder, *scene, per, bundle, output / f"{pair.name}.json")
         click.echo(f"styles of {len(pairs)} photographs in {output}", err=True)
         return
-    if label is None:
+    if label is None and bundle.classes:
         raise click.UsageError("a photograph needs its label map; give --label")
-    count = write_styles(encoder, *read_scene(photo, label, instance, bundle), per, bundle, output)
+    # Without labels the objects come from the instance map alone.
+    scene = read_scene(photo, label or photo, instance, bundle)
+    count = write_styles(encoder, *scene, per, bundle, output)
     click.echo(f"{count} styles in {output}", err=True)
 
 
@@ -77,7 +81,8 @@ def write_styles(
     """Encode a photograph into a styles file; returns the number of styles in it."""
     import json
 
-    from model.encode import encode_styles, mean_codes
+    from model.encode import encode_styles
+    from model.style_means import mean_codes
 
     codes = encode_styles(encoder, photo, maps.index)
     if per == "instance":
@@ -97,15 +102,16 @@ def read_scene(
     """Read a photograph (H, W, 3) and its maps; raises MapError naming the file."""
     from model.codec import prepare_maps
     from model.errors import MapError
-    from model.image_io import read_instance_map, read_label_map, read_photo
+    from model.image_io import read_instance_map, read_label_map, read_photo, read_source
 
-    image, ids = read_photo(photo), read_label_map(label)
-    if image.shape[:2] != ids.shape:
+    spec = bundle.input
+    image = read_photo(photo)
+    ids = read_label_map(label) if spec.label_count else read_source(label, spec.image_channels)
+    if image.shape[:2] != ids.shape[:2]:
         raise MapError(
             "SIZE_MISMATCH",
             f"{photo}: has {image.shape[1]}x{image.shape[0]} pixels, but {label} has "
             f"{ids.shape[1]}x{ids.shape[0]}; both must show the same scene at the same size",
         )
     raw = read_instance_map(instance) if instance else None
-    spec = bundle.input
     return image, prepare_maps(ids, raw, spec.label_count, bundle.ignore_labels, str(label))

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from cli.export_tensorrt import export_further, graphs_are_there, tensorrt_options
 from cli.options import FILE, FOLDER
 
 
 @click.command()
 @click.argument("bundle", type=FOLDER)
-def export(bundle: Path) -> None:
+@tensorrt_options
+def export(bundle: Path, **further: Any) -> None:
     """Add a verified ONNX engine to BUNDLE.
 
     The graph takes integer maps and returns pixels; batch and size are free. Its photographs
     are compared with torch's on fixed scenes, and the differences are recorded in the bundle.
+
+    Compiled engines and the Triton repository start from it; where the bundle already has the
+    graph that they need, it is not exported again.
     """
     from cli.bundle import summary
-    from export.build import add_onnx_engine
+    from model.bundle import load_bundle
 
-    click.echo(summary(add_onnx_engine(bundle)))
+    if not graphs_are_there(bundle, **further):
+        from export.build import add_engines
+
+        click.echo(summary(add_engines(bundle)))
+    export_further(load_bundle(bundle), **further)
 
 
 @click.command("import-checkpoint")
@@ -47,9 +57,9 @@ def import_checkpoint(
     Sizes, widths and depths are read from the weights; no code in the files is executed.
     """
     from cli.bundle import summary
-    from export.build import add_onnx_engine
+    from export.build import add_engines
     from export.from_reference import bundle_from_reference, read_label_names
 
     classes = read_label_names(labels)
     bundle_from_reference(generator, encoder, classes, output, name or output.name, clusters)
-    click.echo(summary(add_onnx_engine(output)))
+    click.echo(summary(add_engines(output)))

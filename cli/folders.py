@@ -1,22 +1,24 @@
-"""Find the label and instance maps that the user means."""
+"""Find the maps, or source images, that the user means."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-INSTANCE_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+from training.layout import SUFFIXES, InputKind
 
 
-def find_maps(sources: Iterable[Path], instances: Path | None) -> list[tuple[Path, Path | None]]:
+def find_maps(
+    sources: Iterable[Path], instances: Path | None, kind: InputKind = "label"
+) -> list[tuple[Path, Path | None]]:
     """Return (label map, instance map or None) for files and folders named by the user.
 
-    Raises ValueError when nothing is found, when two label maps share a name, or when an
-    instance folder lacks one of the maps.
+    ``kind`` says whether the model takes label maps or source images. Raises ValueError when
+    nothing is found, when two maps share a name, or when an instance folder lacks one of them.
     """
     found: dict[str, tuple[Path, Path | None]] = {}
     for source in sources:
-        labels, beside = _labels(source)
+        labels, beside = _labels(source, kind)
         folder = instances or beside
         for label in labels:
             if label.stem in found:
@@ -25,20 +27,21 @@ def find_maps(sources: Iterable[Path], instances: Path | None) -> list[tuple[Pat
     return [found[name] for name in sorted(found)]
 
 
-def _labels(source: Path) -> tuple[list[Path], Path | None]:
-    """Label maps of one source, and the folder of instance maps that belongs to it."""
+def _labels(source: Path, kind: InputKind) -> tuple[list[Path], Path | None]:
+    """Maps or pictures of one source, and the folder of instance maps that belongs to it."""
     if source.is_file():
         return [source], None
-    folder = source / "label" if (source / "label").is_dir() else source
-    labels = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png")
+    folder = source / kind if (source / kind).is_dir() else source
+    labels = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES[kind])
     if not labels:
-        raise ValueError(f"{folder}: no PNG label maps in it")
+        wanted = "PNG label maps" if kind == "label" else "PNG, JPEG or WebP source images"
+        raise ValueError(f"{folder}: no {wanted} in it")
     beside = source / "instance"
     return labels, beside if folder != source and beside.is_dir() else None
 
 
 def _instance(folder: Path, name: str) -> Path:
-    for suffix in INSTANCE_SUFFIXES:
+    for suffix in SUFFIXES["instance"]:
         path = folder / f"{name}{suffix}"
         if path.is_file():
             return path

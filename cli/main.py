@@ -10,10 +10,12 @@ import click
 
 from cli.bench import bench
 from cli.bundle import bundle
+from cli.check import check
 from cli.data import data
 from cli.encode import encode
 from cli.evaluate import evaluate, train_segmenter
 from cli.export import export, import_checkpoint
+from cli.key import key
 from cli.sample import sample
 from cli.serve import serve
 from cli.study import study
@@ -73,7 +75,7 @@ def cli() -> None:
 
 for command in (
     synthesize, serve, train, export, bundle, sample, data, encode, import_checkpoint, evaluate,
-    train_segmenter, study, bench,
+    train_segmenter, study, bench, key, check,
 ):  # fmt: skip
     cli.add_command(command)
 

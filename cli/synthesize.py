@@ -12,6 +12,7 @@ from cli.options import FILE, FOLDER, model_option, open_bundle
 if TYPE_CHECKING:
     from model.bundle import Bundle
     from model.styles import StyleChoice
+    from training.layout import InputKind
 
 
 @click.command()
@@ -67,8 +68,9 @@ def synthesize(
     """Synthesise a photograph for every label map.
 
     MAPS are PNG files, or folders that hold label/ and (optionally) instance/ with files of the
-    same names, or folders of label maps alone. A map that cannot be used is reported, the
-    others are still made, and the exit code is 3.
+    same names, or folders of label maps alone. A model without labels takes pictures instead:
+    PNG, JPEG or WebP files, or folders that hold source/. A map that cannot be used is reported,
+    the others are still made, and the exit code is 3.
     """
     from cli.folders import find_maps
     from service.backends import load_engine
@@ -78,7 +80,8 @@ def synthesize(
     bundle = open_bundle(model)
     ending = "jpg" if suffix == "jpeg" else suffix
     jobs = []
-    for label, instance in find_maps(maps, instances):
+    kind: InputKind = "label" if bundle.input.label_count else "source"
+    for label, instance in find_maps(maps, instances, kind):
         own = styles / f"{label.stem}.json" if styles and styles.is_dir() else styles
         choice = read_styles(own, bundle, seed)
         jobs.append(Job(label, instance, choice, output / f"{label.stem}.{ending}"))

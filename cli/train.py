@@ -5,35 +5,43 @@ from __future__ import annotations
 import os
 import typing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.options import FOLDER, LazyOptionsCommand
 
-
-def _settings() -> list[click.Option]:
-    """One option per training setting."""
+if TYPE_CHECKING:
     import dataclasses
 
     from training.config import TrainConfig
 
+
+def _fields(*, options: bool) -> list[dataclasses.Field[Any]]:
+    """Settings that have an option of their own, or those that only ``--set`` reaches."""
+    import dataclasses
+
+    from training.config import TrainConfig
+
+    return [f for f in dataclasses.fields(TrainConfig) if f.metadata.get("option") is options]
+
+
+def _settings() -> list[click.Option]:
+    """Everyday training settings, one option each."""
+    from training.config import TrainConfig
+
     types = typing.get_type_hints(TrainConfig)
-    options = []
-    for setting in dataclasses.fields(TrainConfig):
-        if "help" not in setting.metadata:
-            continue  # the data folder is an argument
-        flag, kind = "--" + setting.name.replace("_", "-"), types[setting.name]
-        options.append(
-            click.Option(
-                [f"{flag}/--no-{flag[2:]}" if kind is bool else flag],
-                default=setting.default,
-                help=setting.metadata["help"],
-                show_default=setting.default is not None,
-                type=_click_type(kind),
-            )
+    return [
+        click.Option(
+            ["--" + setting.name.replace("_", "-")],
+            default=setting.default,
+            help=setting.metadata["help"],
+            show_default=setting.default is not None,
+            is_flag=types[setting.name] is bool,
+            type=_click_type(types[setting.name]),
         )
-    return options
+        for setting in _fields(options=True)
+    ]
 
 
 def _click_type(kind: Any) -> Any:
@@ -44,28 +52,65 @@ def _click_type(kind: Any) -> Any:
     return (int, int) if kind == tuple[int, int] else str
 
 
-@click.command(cls=LazyOptionsCommand, declared=_settings)
+class _TrainCommand(LazyOptionsCommand):
+    """Lists presets and the rarer settings below the options."""
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write both as tables."""
+        from training.presets import PRESETS
+
+        with formatter.section("Presets"):
+            formatter.write_dl([(name, preset.purpose) for name, preset in PRESETS.items()])
+        with formatter.section("Settings for --set"):
+            formatter.write_dl([
+                (f.name, f"{f.metadata['help']}  [default: {f.default}]")
+                for f in _fields(options=False)
+            ])  # fmt: skip
+
+
+@click.command(cls=_TrainCommand, declared=_settings)
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "-o", "--output", type=FOLDER, required=True, help="Run folder; an existing run resumes."
 )
 @click.option("--name", default="model", show_default=True, help="Name of the model in its bundle.")
+@click.option("--preset", help="Recipe to start from, see below; options change parts of it.")
+@click.option("--budget", type=float, default=1.0, show_default=True,
+              help="Length of the run as a multiple of the preset's: images, their share for the "
+              "enhancers alone, and the half-life of the average. 0.1 is a quick try.")  # fmt: skip
+@click.option("--set", "others", multiple=True, metavar="NAME=VALUE",
+              help="Any other setting, see below; may be repeated.")  # fmt: skip
+@click.option("--dry-run", is_flag=True,
+              help="Print settings, numbers of weights and an estimate of the memory; write "
+              "nothing.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 = all cores.")
-def train(data: Path, output: Path, name: str, threads: int, **settings: Any) -> None:
+@click.pass_context
+def train(
+    ctx: click.Context, data: Path, output: Path, name: str, preset: str | None, budget: float,
+    others: tuple[str, ...], dry_run: bool, threads: int, **settings: Any,
+) -> None:  # fmt: skip
     """Train a generator on DATA and write RUN/bundle.
 
     DATA holds classes.json, label/NAME.png, image/NAME.jpg or .png, and optionally
-    instance/NAME.png. Stop with Ctrl-C at any time; the same command resumes.
+    instance/NAME.png. Stop with Ctrl-C at any time; the same command resumes. Watch it in
+    RUN/samples/index.html or with tensorboard --logdir RUN.
     """
     import torch
 
-    from training.config import TrainConfig
+    from training.config import parse_setting
     from training.finish import write_bundle
     from training.loop import train as run
+    from training.presets import resolve
 
     if threads:
         torch.set_num_threads(threads)
-    config = TrainConfig(data=str(data), **settings)
+    default = click.core.ParameterSource.DEFAULT
+    given = {k: v for k, v in settings.items() if ctx.get_parameter_source(k) is not default}
+    given |= dict(parse_setting(text) for text in others)
+    config = resolve(str(data), preset, budget, given)
+    if dry_run:
+        _print_plan(config)
+        return
     state = run(config, output)
     if state.position < config.images:
         click.echo(f"stopped at {state.position} of {config.images} images; "
@@ -77,3 +122,26 @@ def train(data: Path, output: Path, name: str, threads: int, **settings: Any) ->
     click.echo(
         f"bundle {bundle.folder}; make it servable: hdsynth export {bundle.folder}", err=True
     )
+
+
+def _print_plan(config: TrainConfig) -> None:
+    """Say what would be trained and what it takes."""
+    import dataclasses
+    import json
+
+    from training.crops import crop_rule
+    from training.data import PairDataset, open_folder
+    from training.memory import estimate
+
+    data = open_folder(Path(config.data))
+    dataset = PairDataset(data, crop_rule(config), config.seed)
+    dataset.require_one_size(config.batch)
+    height, width = dataset[0]["index"].shape
+    needs = estimate(config, data.input(config.styles), (height, width))
+    click.echo(json.dumps(dataclasses.asdict(config), indent=2))
+    click.echo(f"\n{len(dataset):,} pairs; the first crop has {width}x{height} pixels")
+    for network, count in needs.parameters.items():
+        click.echo(f"{network}: {count:,} weights")
+    for part in ("weights", "gradients", "optimizer", "activations", "total"):
+        click.echo(f"memory, {part}: {getattr(needs, part) / 1e9:.2f} GB")
+    click.echo("The memory is an estimate per process: libraries and scratch space come on top.")

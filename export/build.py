@@ -1,42 +1,195 @@
-"""Add verified engines to a bundle."""
+"""Add verified engines to a bundle.
+
+Every graph is written under a hidden name, run on every runtime that is installed, and compared
+with torch. Only when all is well do the files take their places and the bundle's description
+names them, so that a failed export leaves the bundle as it was.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
-from numpy.typing import NDArray
+from export.parity import (
+    ParityError,
+    RunEngine,
+    Sample,
+    check_parity,
+    compare,
+    encoder_samples,
+    generator_samples,
+    random_batches,
+    random_photos,
+)
+from export.quantize import quantize
+from export.real_scenes import can_draw, real_scenes
+from export.to_onnx import OPSET, export_encoder, export_generator
+from model.bundle import Bundle, EngineFile, Precision, describe, load_bundle
+from model.onnx_graph import OnnxGraph
+from model.openvino_graph import OpenVinoGraph
 
-from export.parity import Feeds, check_parity, measure_parity
-from export.to_onnx import OPSET, export_graph
-from model.bundle import Bundle, EngineFile, describe, load_bundle
+GRAPHS: dict[Precision, str] = {
+    "float32": "generator.onnx",
+    "float16": "generator.fp16.onnx",
+    "int8": "generator.int8.onnx",
+}
+ENCODER_GRAPH = "encoder.onnx"
+PARITY_SIZES = ((256, 256), (384, 200), (333, 217), (512, 512))
+"""Widths and heights, legal for the bundled model and not."""
+Tell = Callable[[str], None]
 
-ONNX_FILE = "generator.onnx"
-PARITY_SIZES = ((256, 256), (384, 200), (512, 512))
 
+def add_engines(
+    folder: Path,
+    precisions: Sequence[Precision] | None = None,
+    sizes: Sequence[tuple[int, int]] = PARITY_SIZES,
+    calibration: Path | None = None,
+    tell: Tell = lambda _: None,
+) -> Bundle:
+    """Export the networks of the bundle in ``folder`` to ONNX, verify them, and record them.
 
-def add_onnx_engine(folder: Path, sizes: tuple[tuple[int, int], ...] = PARITY_SIZES) -> Bundle:
-    """Export the generator of the bundle in ``folder`` to ONNX, verify it, and record it.
-
-    Raises BundleError, and ParityError (leaving the bundle as it was) when the pixels differ.
+    float32 is always made. ``precisions`` None makes float16 and, where there are real maps, int8
+    as well, and leaves out what is not good enough. ``calibration`` is a folder of maps, ``tell``
+    is told what happens. Raises BundleError, NoScenesError, MapError, and ParityError when the
+    pixels differ; the bundle then is as it was.
     """
     bundle = load_bundle(folder)
-    # The graph refers to the weights by file name, so it is verified in its final folder.
-    temporary = folder / f".{ONNX_FILE}"
+    with _staging(folder) as staging:
+        export = _Export(bundle, staging, tell)
+        wanted = precisions or (
+            ("float16", "int8") if calibration or can_draw(bundle) else ("float16",)
+        )
+        random = generator_samples(bundle, random_batches(bundle, sizes, 2))
+        export.generator("float32", random, required=True)
+        if "float16" in wanted:
+            export.generator("float16", random, required=precisions is not None)
+        if "int8" in wanted:
+            export.int8(calibration, required=precisions is not None)
+        if bundle.encoder:
+            export.encoder(sizes)
+        staging.keep()
+    files = {engine.file for engine in export.engines}
+    others = tuple(e for e in bundle.engines if e.file not in files)
+    changed = dataclasses.replace(
+        bundle, engines=(*export.engines, *others), encoder_engine=export.encoder_engine
+    )
+    return describe(changed, folder)
+
+
+@dataclass
+class _Export:
+    """One export: what was made and verified so far."""
+
+    bundle: Bundle
+    staging: _Staging
+    tell: Tell
+    engines: list[EngineFile] = field(default_factory=list)
+    encoder_engine: EngineFile | None = None
+
+    def generator(self, precision: Precision, samples: Sequence[Sample], *, required: bool) -> None:
+        """Export the generator's graph in float32 or float16."""
+        file = GRAPHS[precision]
+        self.tell(f"{file}: tracing the {precision} graph")
+        export_generator(self.bundle, self.staging.path(file), precision)
+        self._verify(file, precision, samples, required)
+
+    def int8(self, folder: Path | None, *, required: bool) -> None:
+        """Quantise the generator's float32 graph."""
+        file = GRAPHS["int8"]
+        calibrating, held_out = real_scenes(self.bundle, folder)
+        self.tell(f"{file}: calibrating on {len(calibrating)} scenes")
+        quantize(self.staging.path(GRAPHS["float32"]), calibrating, self.staging.path(file))
+        self._verify(file, "int8", generator_samples(self.bundle, held_out), required)
+
+    def encoder(self, sizes: Sequence[tuple[int, int]]) -> None:
+        """Export the style encoder."""
+        self.tell(f"{ENCODER_GRAPH}: tracing the style encoder")
+        path = self.staging.path(ENCODER_GRAPH)
+        export_encoder(self.bundle, path)
+        samples = encoder_samples(self.bundle, random_photos(sizes, 2))
+        parity = compare(samples, OnnxGraph(path).run)
+        check_parity(parity, ENCODER_GRAPH)
+        self.encoder_engine = EngineFile(ENCODER_GRAPH, "onnx", "float32", OPSET, parity)
+
+    def _verify(
+        self, file: str, precision: Precision, samples: Sequence[Sample], required: bool
+    ) -> None:
+        """Compare a graph on every runtime that runs it; drop it when ONNX Runtime fails."""
+        for backend, computed in _runtimes(precision):
+            what = f"{file} on {backend}"
+            run = self._open(backend, file, computed)
+            parity = compare(samples, run)
+            try:
+                check_parity(parity, what, computed)
+            except ParityError as error:
+                if required and computed == precision:
+                    raise
+                self.tell(f"{error}")
+                if backend == "onnx":
+                    self.staging.drop(file)
+                    return
+                continue
+            self.tell(
+                f"{what} in {computed}: {100 * parity.within_one:.3f} % within 1 grey level of "
+                f"torch, mean {parity.mean:.3f}, 99.9th percentile {parity.percentile_99_9:g}, "
+                f"worst {parity.maximum:g}"
+            )
+            self.engines.append(EngineFile(file, backend, computed, OPSET, parity))
+
+    def _open(self, backend: str, file: str, precision: Precision) -> RunEngine:
+        path = self.staging.path(file)
+        if backend == "onnx":
+            return OnnxGraph(path).run
+        rule = self.bundle.generator
+        return OpenVinoGraph(path, precision, (rule.size_multiple, rule.minimum_side)).run
+
+
+def _runtimes(precision: Precision) -> Iterator[tuple[str, Precision]]:
+    """Runtimes that run a graph of this precision here, and what they compute in."""
+    yield "onnx", precision
+    # float16 is for GPUs; on processors only ONNX Runtime shows that the graph is right.
+    if precision != "float16" and importlib.util.find_spec("openvino"):
+        yield "openvino", precision
+        if precision == "float32":
+            yield "openvino", "bfloat16"
+
+
+class _Staging:
+    """Files under hidden names beside those that they will replace.
+
+    Graphs name their weights by file, so they can be run only in the bundle's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: set[str] = set()
+
+    def path(self, file: str) -> Path:
+        """Where a file is written to for now."""
+        self._files.add(file)
+        return self._folder / f".{file}"
+
+    def drop(self, *files: str) -> None:
+        """Forget files, or all of them."""
+        for file in files or tuple(self._files):
+            self.path(file).unlink(missing_ok=True)
+            self._files.remove(file)
+
+    def keep(self) -> None:
+        """Put all files into their places."""
+        for file in self._files:
+            self.path(file).replace(self._folder / file)
+        self._files.clear()
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[_Staging]:
+    staging = _Staging(folder)
     try:
-        export_graph(bundle, temporary)
-        session = onnxruntime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
-
-        def run(feeds: Feeds) -> NDArray[np.uint8]:
-            return np.asarray(session.run(["image"], feeds)[0], np.uint8)
-
-        parity = measure_parity(bundle, run, sizes)
-        check_parity(parity, ONNX_FILE)
-        temporary.replace(folder / ONNX_FILE)
+        yield staging
     finally:
-        temporary.unlink(missing_ok=True)
-    entry = EngineFile(ONNX_FILE, "onnx", "float32", OPSET, parity)
-    others = tuple(e for e in bundle.engines if e.file != ONNX_FILE)
-    return describe(dataclasses.replace(bundle, engines=(*others, entry)), folder)
+        staging.drop()

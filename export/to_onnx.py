@@ -1,7 +1,8 @@
-"""Export a bundle's generator to ONNX: maps in as integers, photographs out as bytes.
+"""Export a bundle's networks to ONNX: maps in as integers, photographs out as bytes.
 
-Batch, height and width are dynamic. The graph holds no weights: its initialisers point into
-the bundle's ``generator.safetensors``, so that weights exist once and cannot disagree.
+Batch, height and width are dynamic, from one pixel on. The graphs hold no weights: their
+initialisers point into the bundle's safetensors files, so that weights exist once and cannot
+disagree.
 """
 
 from __future__ import annotations
@@ -15,69 +16,104 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import torch
 from onnx import TensorProto, helper
-from torch import Tensor
+from onnxscript import optimizer
+from torch import Tensor, nn
 
-from model.bundle import GENERATOR_WEIGHTS, Bundle
-from model.checkpoint import load_generator
-from model.synthesis import Synthesis
+from export.processor_forms import use_processor_forms
+from model.bundle import ENCODER_WEIGHTS, GENERATOR_WEIGHTS, Bundle, Precision
+from model.checkpoint import load_encoder, load_generator
+from model.synthesis import Encoding, Synthesis
 
 OPSET = 20
+Inputs = dict[str, tuple[Tensor, dict[int, torch.export.Dim]]]
+"""Input name -> an example, and which of its dimensions are dynamic."""
 
 
-def export_graph(bundle: Bundle, path: Path) -> None:
-    """Write the ONNX graph of ``bundle`` to ``path``, in the bundle's folder.
+def export_generator(bundle: Bundle, path: Path, precision: Precision = "float32") -> None:
+    """Write the ONNX graph of the bundle's generator to ``path``, in the bundle's folder.
 
-    Raises BundleError when the weights do not fit, onnx.checker.ValidationError for a graph
-    that is not valid ONNX.
+    ``float32`` is arranged for processors, ``float16`` left as it is for GPUs. Raises BundleError
+    when the weights do not fit, onnx.checker.ValidationError for a graph that is not valid ONNX.
     """
-    program = _trace(bundle)
-    graph = program.model_proto
-    _drop_metadata(graph)
-    _point_to_weights(graph, bundle.path(GENERATOR_WEIGHTS))
-    path.write_bytes(graph.SerializeToString(deterministic=True))
-    onnx.checker.check_model(path, full_check=True)
+    generator = load_generator(bundle)
+    if precision == "float16":
+        generator = generator.half()
+    network = Synthesis(bundle.input, generator).eval()
+    graph = _trace(network, _generator_inputs(bundle), "image")
+    if precision == "float32":
+        use_processor_forms(graph)
+    _write(graph, bundle.path(GENERATOR_WEIGHTS), "generator.", path)
 
 
-def _trace(bundle: Bundle) -> torch.onnx.ONNXProgram:
-    """Trace at an arbitrary legal size with symbolic batch, size and number of objects."""
-    multiple = bundle.generator.size_multiple
-    side = max(2, bundle.generator.minimum_side // multiple) * multiple
-    sizes = [2, side, side + multiple]
-    inputs: dict[str, Tensor] = {
-        "label": torch.zeros(sizes, dtype=torch.uint8),
-        "instance": torch.zeros(sizes, dtype=torch.int32),
-    }
-    batch = torch.export.Dim("batch", min=1)
+def export_encoder(bundle: Bundle, path: Path) -> None:
+    """Write the float32 ONNX graph of the bundle's style encoder, as ``export_generator``."""
+    size = {n: torch.export.Dim(name, min=1) for n, name in enumerate(("batch", "height", "width"))}
+    photo = (torch.zeros(2, 37, 53, 3, dtype=torch.uint8), size)
+    graph = _trace(Encoding(load_encoder(bundle)).eval(), {"photo": photo}, "features")
+    use_processor_forms(graph)
+    _write(graph, bundle.path(ENCODER_WEIGHTS), "encoder.", path)
+
+
+def _generator_inputs(bundle: Bundle) -> Inputs:
+    """What this bundle's generator takes, with sizes that no rule would give by chance."""
+    spec, rule, sizes = bundle.input, bundle.generator, (2, 37, 53)
+    # The exporter treats a network whose innermost features are 1x1 as a case of its own. Its
+    # graph is no other; where padding has a minimum, sizes from 1 on must be traced for that.
+    smallest = 1 if rule.minimum_side > rule.size_multiple else rule.size_multiple + 1
     plane = {
-        0: batch,
-        1: multiple * torch.export.Dim("rows", min=2),
-        2: multiple * torch.export.Dim("columns", min=2),
+        0: torch.export.Dim("batch", min=1),
+        1: torch.export.Dim("height", min=smallest),
+        2: torch.export.Dim("width", min=smallest),
     }
-    shapes: dict[str, dict[int, torch.export.Dim]] = {"label": plane, "instance": plane}
-    if bundle.input.style_channels:
-        inputs["style_index"] = torch.zeros(sizes, dtype=torch.int32)
-        inputs["style_table"] = torch.zeros(2, 3, bundle.input.style_channels)
-        shapes["style_index"] = plane
-        shapes["style_table"] = {0: batch, 1: torch.export.Dim("objects", min=1)}
+    label = sizes if spec.label_count else (*sizes, spec.image_channels)
+    inputs: Inputs = {"label": (torch.zeros(label, dtype=torch.uint8), plane)}
+    if spec.edges:
+        inputs["instance"] = (torch.zeros(sizes, dtype=torch.int32), plane)
+    if spec.style_channels:
+        inputs["style_index"] = (torch.zeros(sizes, dtype=torch.int32), plane)
+        rows = {0: plane[0], 1: torch.export.Dim("objects", min=1)}
+        inputs["style_table"] = (torch.zeros(2, 3, spec.style_channels), rows)
+    return inputs
+
+
+def _trace(network: nn.Module, inputs: Inputs, output: str) -> ir.Model:
+    """Trace a network with symbolic dimensions."""
     with _quiet_exporter():
+        traced = torch.export.export(
+            network,
+            (),
+            kwargs={name: example for name, (example, _) in inputs.items()},
+            dynamic_shapes={name: shape for name, (_, shape) in inputs.items()},
+            # It cannot prove that a padded image is no smaller than the image.
+            prefer_deferred_runtime_asserts_over_guards=True,
+        )
         program = torch.onnx.export(
-            Synthesis(bundle.input, load_generator(bundle)).eval(),
-            kwargs=inputs,
+            traced,
             input_names=list(inputs),
-            output_names=["image"],
+            output_names=[output],
             opset_version=OPSET,
-            dynamic_shapes=shapes,
             dynamo=True,
-            # Optimising would fold batch norms into weights, which then were not the bundle's;
+            # All of its rules would fold norms into weights, which then were not the bundle's;
             # engines fold them when they load the graph.
             optimize=False,
             external_data=False,
             verbose=False,
         )
     assert program is not None
-    return program
+    optimizer.fold_constants(program.model)
+    optimizer.remove_unused_nodes(program.model)
+    return program.model
+
+
+def _write(model: ir.Model, weights: Path, prefix: str, path: Path) -> None:
+    graph = ir.to_proto(model)
+    _drop_metadata(graph)
+    _point_to_weights(graph, weights, prefix)
+    path.write_bytes(graph.SerializeToString(deterministic=True))
+    onnx.checker.check_model(path, full_check=True)
 
 
 @contextmanager
@@ -107,15 +143,16 @@ def _drop_metadata(graph: onnx.ModelProto) -> None:
     del graph.metadata_props[:]
 
 
-def _point_to_weights(graph: onnx.ModelProto, weights: Path) -> None:
+def _point_to_weights(graph: onnx.ModelProto, weights: Path, prefix: str) -> None:
     """Replace every initialiser that is a weight by a reference into the safetensors file.
 
-    Half-precision weights are cast back to float32 by a node, which engines fold at load time.
+    Weights of another precision than the graph's are cast by a node, which engines fold at load
+    time.
     """
     places = _tensor_places(weights)
     casts = []
     for initializer in graph.graph.initializer:
-        name = initializer.name.removeprefix("generator.")
+        name = initializer.name.removeprefix(prefix)
         if name not in places:
             continue
         kind, offset, length = places[name]

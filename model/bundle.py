@@ -2,7 +2,9 @@
 
     bundle.json             this schema
     generator.safetensors   weights; so is encoder.safetensors where the model has styles
-    generator.onnx          graph whose weights lie in generator.safetensors
+    generator.onnx          graph whose weights lie in generator.safetensors; so do those of
+                            generator.fp16.onnx, and those of encoder.onnx in encoder.safetensors
+    generator.int8.onnx     graph with 8-bit weights of its own
     MODEL_CARD.md           data, licence, budget, scores, limits
 
 Every file is listed with its size and SHA-256, which loading verifies. Nothing is unpickled.
@@ -14,10 +16,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +28,15 @@ from numpy.typing import NDArray
 from model.classes import Classes
 from model.spec import EncoderSpec, GeneratorSpec, InputSpec, spec_from_dict
 
-FORMAT = 1
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+
+FORMAT = 2
 DESCRIPTION = "bundle.json"
 GENERATOR_WEIGHTS = "generator.safetensors"
 ENCODER_WEIGHTS = "encoder.safetensors"
 MODEL_CARD = "MODEL_CARD.md"
+
+log = logging.getLogger(__name__)
 
 
 class BundleError(ValueError):
@@ -53,12 +60,16 @@ class Parity:
 
 @dataclass(frozen=True)
 class EngineFile:
-    """A graph in the bundle that a backend can run."""
+    """A graph in the bundle with the runtime that it was verified on.
+
+    One file may stand in several entries: an engine is a graph on a runtime in a precision.
+    """
 
     file: str
     backend: str
-    """Which engine runs it: ``onnx``."""
-    precision: str
+    """Which runtime runs it: ``onnx`` (ONNX Runtime) or ``openvino``."""
+    precision: Precision
+    """What it computes in; ``bfloat16`` is what a runtime makes of a float32 graph."""
     opset: int
     parity: Parity
 
@@ -77,10 +88,17 @@ class Bundle:
     trained_size: tuple[int, int] | None = None
     """Width and height of the training crops in pixels."""
     styles: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
-    """Class id -> (K, C) cluster centres."""
+    """Class id -> (K, C) cluster centres; models without labels have them under 0."""
     scene_styles: NDArray[np.float32] | None = None
-    """(P, classes, C) mean codes of P typical photographs; None = styles are drawn one by one."""
+    """(P, classes, C) mean codes of P typical photographs; None = styles are drawn one by one.
+
+    One class for models without labels.
+    """
     engines: tuple[EngineFile, ...] = ()
+    """Verified engines of the generator."""
+    encoder_engine: EngineFile | None = None
+    """Verified engine of the style encoder, which gives features in [-1, 1]; its parity is in grey
+    levels too, 127.5 of them to a unit."""
     folder: Path | None = None
     """Where the bundle lies; None before it is written."""
     version: str = ""
@@ -101,7 +119,9 @@ class Bundle:
             if centres.ndim != 2 or centres.shape[1] != self.input.style_channels:
                 raise BundleError(f"styles of class {label} have shape {centres.shape}")
         if self.scene_styles is not None:
-            wanted = (len(self.scene_styles), len(self.classes), self.input.style_channels)
+            # Without labels all instances are of one unnamed class.
+            classes = max(1, len(self.classes))
+            wanted = (len(self.scene_styles), classes, self.input.style_channels)
             if self.scene_styles.shape != wanted:
                 raise BundleError(f"scene_styles have shape {self.scene_styles.shape}")
 
@@ -111,14 +131,14 @@ class Bundle:
             raise BundleError(f"bundle {self.name!r} has not been written yet")
         return self.folder / file
 
-    def engine(self, backend: str) -> EngineFile:
-        """Return the graph for ``backend``; raises BundleError when there is none."""
+    def engine(self, backend: str, precision: Precision | None = None) -> EngineFile:
+        """Return the engine for a backend, of a precision or the first; raises BundleError."""
         for engine in self.engines:
-            if engine.backend == backend:
+            if engine.backend == backend and precision in {None, engine.precision}:
                 return engine
         raise BundleError(
-            f"{self.folder}: no {backend} engine in this bundle; add it with "
-            f"'hdsynth export {self.folder}'"
+            f"{self.folder}: no {' '.join(filter(None, (precision, backend)))} engine in this "
+            f"bundle; add it with 'hdsynth export {self.folder}'"
         )
 
 
@@ -131,14 +151,13 @@ def load_bundle(folder: str | Path) -> Bundle:
         raise BundleError(f"{folder}: no bundle here ({DESCRIPTION} cannot be read)") from error
     try:
         data = json.loads(text)
-        if data.get("format") != FORMAT:
-            raise BundleError(f"format {data.get('format')!r} is not {FORMAT}, the one known here")
+        _upgrade(data, folder)
         bundle = _from_json(data)
         _verify(folder, data["files"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder / DESCRIPTION}: {reason}") from error
-    for engine in bundle.engines:
+    for engine in filter(None, (*bundle.engines, bundle.encoder_engine)):
         if engine.file not in data["files"]:
             raise BundleError(f"{folder / DESCRIPTION}: engine {engine.file!r} is not among files")
     version = hashlib.sha256(text).hexdigest()[:12]
@@ -191,6 +210,9 @@ def _to_json(bundle: Bundle, files: dict[str, Any]) -> dict[str, Any]:
         "styles": {str(k): _rounded(v) for k, v in sorted(bundle.styles.items())},
         "scene_styles": None if bundle.scene_styles is None else _rounded(bundle.scene_styles),
         "engines": [dataclasses.asdict(engine) for engine in bundle.engines],
+        "encoder_engine": (
+            dataclasses.asdict(bundle.encoder_engine) if bundle.encoder_engine else None
+        ),
         "files": files,
     }
 
@@ -219,6 +241,7 @@ def _from_json(data: dict[str, Any]) -> Bundle:
             None if data["scene_styles"] is None else np.asarray(data["scene_styles"], np.float32)
         ),
         engines=tuple(_engine(entry) for entry in data["engines"]),
+        encoder_engine=_engine(data["encoder_engine"]) if data["encoder_engine"] else None,
     )
     rules = (bundle.generator.size_multiple, bundle.generator.minimum_side)
     if rules != (size["multiple"], size["minimum"]):
@@ -229,8 +252,22 @@ def _from_json(data: dict[str, Any]) -> Bundle:
 def _to_json_keys() -> tuple[str, ...]:
     return (
         "format", "name", "input", "generator", "encoder", "classes", "ignore_labels", "size",
-        "styles", "scene_styles", "engines", "files",
+        "styles", "scene_styles", "engines", "encoder_engine", "files",
     )  # fmt: skip
+
+
+def _upgrade(data: dict[str, Any], folder: Path) -> None:
+    """Bring the description of an older format up to date; raises BundleError for others."""
+    if data.get("format") == 1:
+        # Its graphs take only legal sizes, which nobody pads to outside of a graph any more.
+        if data["engines"]:
+            log.warning(
+                "%s: the engines of this bundle are of an older format and are left out; "
+                "make new ones with 'hdsynth export %s'", folder, folder,
+            )  # fmt: skip
+        data.update(format=FORMAT, engines=[], encoder_engine=None)
+    if data.get("format") != FORMAT:
+        raise BundleError(f"format {data.get('format')!r} is not {FORMAT}, the one known here")
 
 
 def _engine(entry: dict[str, Any]) -> EngineFile:

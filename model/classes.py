@@ -37,7 +37,12 @@ class Classes:
         raise ValueError(f"no class {name!r}; there are {', '.join(self.names)}")
 
     def colour(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Paint a label map (H, W) in the display colours: (H, W, 3) uint8; no class = white."""
+        """Paint a label map (H, W) in the display colours: (H, W, 3) uint8; no class = white.
+
+        A source image (H, W, 1 or 3), which stands in for a label map, comes as RGB.
+        """
+        if label.ndim == 3:
+            return np.broadcast_to(label, (*label.shape[:2], 3))
         table = np.full((256, 3), 255, np.uint8)
         table[: len(self)] = self.palette
         return table[label]
@@ -45,6 +50,8 @@ class Classes:
 
 def read_classes(path: Path) -> Classes:
     """Read ``{"classes": [names], "palette": [[r, g, b], ...]}``; the palette is optional.
+
+    ``read_ignored`` reads what else may stand there.
 
     Raises FileNotFoundError, and ValueError naming the file when it has another form.
     """
@@ -57,6 +64,23 @@ def read_classes(path: Path) -> Classes:
         raise ValueError(
             f'{path}: expected {{"classes": [names], "palette": [[r, g, b], ...]}} ({error})'
         ) from error
+
+
+def read_ignored(path: Path, count: int) -> tuple[int, ...]:
+    """Read the label values that mean "no class" from classes.json: ``"ignore": [255]``, or 255.
+
+    ``count`` is the number of classes. Raises FileNotFoundError, and ValueError for anything but
+    a list of whole numbers in ``count`` .. 65535.
+    """
+    ignored = json.loads(path.read_text(encoding="utf-8")).get("ignore", [])
+    ignored = ignored if isinstance(ignored, list) else [ignored]
+    wrong = [v for v in ignored if type(v) is not int or not count <= v <= 0xFFFF]
+    if wrong:
+        raise ValueError(
+            f'{path}: "ignore" names {wrong[0]!r}; a label value without a class is a whole '
+            f"number in {count}..65535, because those below are classes"
+        )
+    return tuple(ignored)
 
 
 def distinct_colours(count: int) -> list[tuple[int, int, int]]:

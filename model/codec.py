@@ -21,8 +21,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 NO_CLASS = 255
 """Label value of pixels that belong to no class: zero in every one-hot channel."""
 
-# Ids below this limit are indexed through a table, which beats sorting two million pixels.
+# Keys are indexed through a table, which beats sorting them, unless it would be large, or much
+# larger than there are keys.
 _TABLE_LIMIT = 1 << 25
+_TABLE_SHARE = 8
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,20 @@ class Maps:
     """
 
     label: NDArray[np.uint8]
-    """(H, W) class ids; 255 = no class."""
+    """(H, W) class ids, 255 = no class; (H, W, C) source image for models without labels."""
     instance: NDArray[np.int32]
     """(H, W) instance ids; borders between them are the edge channel."""
     index: NDArray[np.int32]
     """(H, W) object numbers."""
     object_labels: NDArray[np.uint8]
-    """(M,) class of each object."""
+    """(M,) class of each object; 0 for models without labels."""
     object_ids: NDArray[np.int64]
     """(M,) instance id of each object."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        height, width = self.label.shape
+        height, width = self.instance.shape
         return height, width
 
 
@@ -61,22 +63,58 @@ def prepare_maps(
     """Check a label map (H, W) and an optional instance map (H, W) and number the objects.
 
     Without an instance map every connected region of one class (4-neighbourhood) is taken as an
-    instance. Labels in ``ignore`` become "no class". Raises MapError (LABEL_OUT_OF_RANGE,
-    SIZE_MISMATCH) with the value and the pixel.
+    instance. Labels in ``ignore`` become "no class". With a ``label_count`` of 0, ``label`` is a
+    source image: see ``prepare_source``. Raises MapError (LABEL_OUT_OF_RANGE, SIZE_MISMATCH) with
+    the value and the pixel.
     """
+    if not label_count:
+        return prepare_source(label, instance, name)
     checked = check_label_map(label, label_count, ignore, name)
     if instance is None:
         ids = connected_regions(checked)
-    elif instance.shape != label.shape:
-        raise MapError(
-            "SIZE_MISMATCH",
-            f"instance map is {_size(instance)} pixels, but {name} is {_size(label)}; "
-            "both must show the same scene at the same size",
-        )
     else:
+        _require_same_size(instance, label, name)
         ids = instance.astype(np.int32)
-    keys, index = _dense_index(ids.astype(np.int64) * 256 + checked)
-    return Maps(checked, ids, index, (keys % 256).astype(np.uint8), keys // 256)
+    return number_objects(checked, ids)
+
+
+def number_objects(label: NDArray[np.uint8], instance: NDArray[np.int32]) -> Maps:
+    """Number the objects of a checked label map (H, W) and an instance map (H, W)."""
+    ids, labels = instance.ravel(), label.ravel()
+    # Objects are areas: what is sorted is one key per run of equal pixels, not one per pixel.
+    begins = np.empty(ids.size, bool)
+    begins[:1] = True
+    np.not_equal(ids[1:], ids[:-1], out=begins[1:])
+    begins[1:] |= labels[1:] != labels[:-1]
+    starts = np.flatnonzero(begins)
+    keys, index = _dense_index(ids[starts].astype(np.int64) * 256 + labels[starts])
+    index = np.repeat(index, np.diff(starts, append=ids.size)).reshape(instance.shape)
+    return Maps(label, instance, index, (keys % 256).astype(np.uint8), keys // 256)
+
+
+def prepare_source(
+    image: NDArray[np.integer],
+    instance: NDArray[np.integer] | None = None,
+    name: str = "source image",
+) -> Maps:
+    """Check a source image (H, W, C) uint8 and an optional instance map (H, W).
+
+    It stands in for the label map of models without labels. Without an instance map the whole
+    picture is one instance, with the id 0. Raises MapError (INVALID_IMAGE, SIZE_MISMATCH).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3:
+        raise MapError(
+            "INVALID_IMAGE",
+            f"{name}: is {image.dtype} of shape {image.shape}; this model has no labels but takes "
+            "a picture, uint8 (height, width, channels)",
+        )
+    if instance is None:
+        ids = np.zeros(image.shape[:2], np.int32)
+    else:
+        _require_same_size(instance, image, name)
+        ids = instance.astype(np.int32)
+    keys, index = _dense_index(ids.astype(np.int64))
+    return Maps(image.astype(np.uint8, copy=False), ids, index, np.zeros(len(keys), np.uint8), keys)
 
 
 def check_label_map(
@@ -138,9 +176,14 @@ def network_input(
     """Assemble the generator's input (spec.channels, H, W) float32 from maps (H, W).
 
     Channel order: one-hot labels, edges, then the code ``style_table`` (M, C) of every pixel's
-    object. Discriminators get the same without styles.
+    object. Where ``spec.label_count`` is 0, ``label`` is the source image (H, W, image_channels),
+    which takes the place of the one-hot labels in [-1, 1]. Discriminators get the same without
+    styles.
     """
-    planes = [(label[None] == np.arange(spec.label_count)[:, None, None]).astype(np.float32)]
+    if spec.label_count:
+        planes = [(label[None] == np.arange(spec.label_count)[:, None, None]).astype(np.float32)]
+    else:
+        planes = [label.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1.0]
     if spec.edges:
         planes.append(edge_map(instance)[None].astype(np.float32))
     if style_index is not None and style_table is not None:
@@ -155,14 +198,14 @@ def legal_size(height: int, width: int, multiple: int, minimum: int) -> tuple[in
 
 
 def pad_reflect(array: NDArray[Scalar], height: int, width: int) -> NDArray[Scalar]:
-    """Extend (h, w) at the bottom and right to (height, width) by mirroring its content.
+    """Extend (h, w[, C]) at the bottom and right to (height, width) by mirroring its content.
 
     Cropping the network's output to (h, w) undoes it.
     """
     down, right = height - array.shape[0], width - array.shape[1]
     if not down and not right:
         return array
-    return np.pad(array, ((0, down), (0, right)), mode="reflect")
+    return np.pad(array, ((0, down), (0, right), (0, 0))[: array.ndim], mode="reflect")
 
 
 def to_pixels(image: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -173,16 +216,27 @@ def to_pixels(image: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _dense_index(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Distinct keys in ascending order, and for every pixel the place of its key among them."""
+    """Distinct keys in ascending order, and for every key its place among them."""
     lowest = int(keys.min())
     span = int(keys.max()) - lowest + 1
-    if span > _TABLE_LIMIT:
+    if span > min(_TABLE_LIMIT, _TABLE_SHARE * keys.size):
         distinct, inverse = np.unique(keys, return_inverse=True)
         return distinct, inverse.reshape(keys.shape).astype(np.int32)
     present = np.zeros(span, bool)
     present[keys - lowest] = True
     places = np.cumsum(present, dtype=np.int32) - 1
     return np.flatnonzero(present) + lowest, places[keys - lowest]
+
+
+def _require_same_size(
+    instance: NDArray[np.integer], label: NDArray[np.integer], name: str
+) -> None:
+    if instance.shape != label.shape[:2]:
+        raise MapError(
+            "SIZE_MISMATCH",
+            f"instance map is {_size(instance)} pixels, but {name} is {_size(label)}; "
+            "both must show the same scene at the same size",
+        )
 
 
 def _size(array: NDArray[np.generic]) -> str:

@@ -33,20 +33,3 @@ def encode_styles(
     _, first = np.unique(index, return_index=True)
     codes: NDArray[np.float32] = painted.flatten(1)[:, first].T.cpu().numpy()
     return codes
-
-
-def mean_codes(
-    codes: NDArray[np.float32], index: NDArray[np.integer], groups: NDArray[np.integer]
-) -> dict[int, list[float]]:
-    """Average the codes (M, C) of objects over every pixel of a group.
-
-    ``index`` is (H, W) object numbers 0 .. M-1, ``groups`` (M,) says which group an object
-    belongs to. Returns group -> code, ready for JSON.
-    """
-    areas = np.bincount(index.ravel())
-    means = {}
-    for group in np.unique(groups).tolist():
-        members = groups == group
-        mean = np.average(codes[members], axis=0, weights=areas[members])
-        means[group] = [round(value, 6) for value in mean.tolist()]
-    return means

@@ -13,3 +13,7 @@ class MapError(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[MapError], tuple[str, str]]:
+        """Keep both parts on the way back from a process that loads images."""
+        return type(self), (self.reason, str(self))

@@ -1,7 +1,7 @@
-"""Image files in and out: label maps, instance maps and photographs. Needs no torch.
+"""Image files in and out: maps, source images and photographs. Needs no torch.
 
-``model.map_io`` reads maps and ``model.photo_io`` reads and writes photographs; this is what the
-rest of the product uses of them.
+``model.map_io`` reads maps, ``model.source_io`` source images, and ``model.photo_io`` reads and
+writes photographs; this is what the rest of the product uses of them.
 """
 
 from model.errors import MapError
@@ -16,6 +16,7 @@ from model.photo_io import (
     read_photo,
     write_photo,
 )
+from model.source_io import decode_source, read_source
 
 __all__ = [
     "PHOTO_FORMATS",
@@ -25,10 +26,12 @@ __all__ = [
     "decode_instance_map",
     "decode_label_map",
     "decode_photo",
+    "decode_source",
     "encode_photo",
     "photo_format",
     "read_instance_map",
     "read_label_map",
     "read_photo",
+    "read_source",
     "write_photo",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.spec import InputSpec
 
@@ -18,8 +19,15 @@ def one_hot(label: Tensor, count: int, dtype: torch.dtype = torch.float32) -> Te
 
     Ids of ``count`` and above (void) give zeros in every channel.
     """
-    classes = torch.arange(count, device=label.device, dtype=label.dtype)
-    return (label[:, None] == classes[:, None, None]).to(dtype)
+    # Compared as int32: TensorRT takes bytes only as inputs and outputs of a graph.
+    classes = torch.arange(count, device=label.device, dtype=torch.int32)
+    return (label.int()[:, None] == classes[:, None, None]).to(dtype)
+
+
+def source_planes(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Turn source images (N, H, W, C) uint8 into planes (N, C, H, W) in [-1, 1]."""
+    # Bytes become floats first: engines move bytes about less well, TensorRT not at all.
+    return image.float().div(127.5).sub(1.0).permute(0, 3, 1, 2).to(dtype)
 
 
 def edge_map(instance: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -28,14 +36,13 @@ def edge_map(instance: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     A pixel is 1 where any of its four neighbours inside the image has another id, so both
     sides of a border are marked. Works on integers: half-precision ids would merge neighbours.
     """
-    padded = torch.nn.functional.pad
     vertical = instance[:, 1:] != instance[:, :-1]
     horizontal = instance[:, :, 1:] != instance[:, :, :-1]
     edges = (
-        padded(vertical, (0, 0, 0, 1))
-        | padded(vertical, (0, 0, 1, 0))
-        | padded(horizontal, (0, 1))
-        | padded(horizontal, (1, 0))
+        F.pad(vertical, (0, 0, 0, 1))
+        | F.pad(vertical, (0, 0, 1, 0))
+        | F.pad(horizontal, (0, 1))
+        | F.pad(horizontal, (1, 0))
     )
     return edges[:, None].to(dtype)
 
@@ -46,9 +53,9 @@ def paint_styles(style_index: Tensor, style_table: Tensor) -> Tensor:
     ``style_index`` is (N, H, W) integer rows of ``style_table`` (N, M, C); returns (N, C, H, W).
     """
     n, rows, channels = style_table.shape
-    offset = torch.arange(n, device=style_index.device)[:, None, None] * rows
+    first = torch.arange(n, device=style_index.device, dtype=torch.int32)[:, None, None] * rows
     flat = style_table.reshape(n * rows, channels)
-    return flat[style_index.long() + offset].permute(0, 3, 1, 2)
+    return F.embedding(style_index.int() + first, flat).permute(0, 3, 1, 2)
 
 
 def network_input(
@@ -60,11 +67,14 @@ def network_input(
 ) -> Tensor:
     """Assemble the generator's input (N, spec.channels, H, W).
 
-    ``label`` is (N, H, W) class ids, or the source image (N, image_channels, H, W) in [-1, 1]
+    ``label`` is (N, H, W) class ids, or the source image (N, H, W, spec.image_channels) uint8
     when ``spec.label_count`` is 0; ``instance`` (N, H, W) integer ids; ``style_map``
     (N, spec.style_channels, H, W). Discriminators get the same without the style map.
     """
-    planes = [one_hot(label, spec.label_count, dtype) if spec.label_count else label.to(dtype)]
+    if spec.label_count:
+        planes = [one_hot(label, spec.label_count, dtype)]
+    else:
+        planes = [source_planes(label, dtype)]
     if spec.edges:
         if instance is None:
             raise ValueError("the model needs an instance map for its edge channel; none was given")

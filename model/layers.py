@@ -17,15 +17,18 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     torch 2.13 computes a wrong gradient on the CPU when a single image arrives with channels
     last. Group norm with one group per channel is the same function with a right gradient;
-    without gradients instance norm stays, which every engine knows.
+    without gradients instance norm stays, which every engine knows. Statistics are taken in
+    float32: half precision can neither hold the sums of a plane nor tell variances near zero.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise every channel of every image of (N, C, H, W) over its pixels."""
         if torch.is_grad_enabled() and x.requires_grad:
-            return F.group_norm(x, self.num_features, eps=self.eps)
-        out: Tensor = super().forward(x)
-        return out
+            # Group norm has float32 statistics in any precision; autocast would add a float32
+            # copy of every feature map.
+            with torch.autocast(x.device.type, enabled=False):
+                return F.group_norm(x, self.num_features, eps=self.eps)
+        return super().forward(x.float()).to(x.dtype)
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:

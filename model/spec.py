@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 Norm = Literal["instance", "batch"]
+GeneratorKind = Literal["global", "local", "unet", "cascade"]
 T = TypeVar("T")
 
 
@@ -29,7 +30,7 @@ class InputSpec:
     style_channels: int = 0
     """Width of the style code painted over every instance; 0 = the model has no styles."""
     image_channels: int = 3
-    """Channels of the source image, used only when ``label_count`` is 0."""
+    """Channels of the source image, 1 (grey) or 3 (RGB), used only when ``label_count`` is 0."""
 
     def __post_init__(self) -> None:
         """Refuse counts that the integer inputs cannot carry."""
@@ -37,6 +38,10 @@ class InputSpec:
             raise ValueError(
                 f"label_count is {self.label_count}; it must lie in 0..255, because labels "
                 "travel as bytes and 255 is kept for 'no class'"
+            )
+        if self.image_channels not in {1, 3}:
+            raise ValueError(
+                f"image_channels is {self.image_channels}; a source image is grey (1) or RGB (3)"
             )
 
     @property
@@ -47,29 +52,33 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """The global generator (G1) or the coarse-to-fine local enhancer (G2), paper section 3.2."""
+    """A generator of the paper (section 3.2) or one of its baselines.
 
-    kind: Literal["global", "local"]
+    ``global`` is G1, ``local`` G2 with its enhancers, ``unet`` that of pix2pix and ``cascade`` the
+    cascaded refinement network.
+    """
+
+    kind: GeneratorKind
     input_channels: int
     output_channels: int = 3
     width: int = 64
     """Channels of the first layer at full resolution (``ngf`` in the reference)."""
     downsamplings: int = 4
-    """Stride-2 layers of the global trunk."""
+    """How often the global trunk, or a baseline, halves the size."""
     blocks: int = 9
-    """Residual blocks of the global trunk."""
+    """Residual blocks of the global trunk; the baselines have none."""
     enhancers: int = 0
-    """Local enhancers around the trunk; 0 for ``global``."""
+    """Local enhancers around the trunk; 0 but for ``local``."""
     enhancer_blocks: int = 0
-    """Residual blocks of each enhancer; 3 as published, 0 for ``global``."""
+    """Residual blocks of each enhancer; 3 as published, 0 but for ``local``."""
     norm: Norm = "instance"
 
     def __post_init__(self) -> None:
         """Refuse combinations that describe no network."""
-        if (self.kind == "global") != (self.enhancers == 0):
+        if (self.kind == "local") != (self.enhancers > 0):
             raise ValueError(
                 f"generator kind {self.kind!r} with {self.enhancers} enhancers: "
-                "'global' has none, 'local' at least one"
+                "'local' has at least one, the others none"
             )
 
     @property
@@ -79,8 +88,11 @@ class GeneratorSpec:
 
     @property
     def minimum_side(self) -> int:
-        """Smallest legal height or width in pixels: the bottleneck must be 2x2 or larger."""
-        return 2 * self.size_multiple
+        """Smallest legal height or width in pixels.
+
+        The bottleneck must be 2x2 or larger, but for the U-Net, whose innermost features are 1x1.
+        """
+        return self.size_multiple * (1 if self.kind == "unet" else 2)
 
 
 @dataclass(frozen=True)

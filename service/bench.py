@@ -89,7 +89,7 @@ def markdown(title: str, rows: list[Row], threads: int) -> str:
         f"# {title}",
         "",
         (
-            f"Measured on {_processor()}, {threads} threads, Python {platform.python_version()}, "
+            f"Measured on {processor()}, {threads} threads, Python {platform.python_version()}, "
             f"{packages}. Milliseconds, warm; engines take turns on the same scene. The process "
             f"used {peak / 1e9:.1f} GB at most, with all engines loaded."
         ),
@@ -108,7 +108,8 @@ def _milliseconds_since(started: float) -> float:
     return 1000 * (time.perf_counter() - started)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of this machine's processor."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

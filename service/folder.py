@@ -15,7 +15,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from model.errors import MapError
-from model.image_io import read_instance_map, read_label_map, write_photo
+from model.image_io import read_instance_map, read_label_map, read_source, write_photo
+from model.spec import InputSpec
 from model.styles import StyleChoice
 from service.synthesizer import Scene, Synthesizer
 
@@ -30,6 +31,7 @@ class Job:
     """One photograph to make."""
 
     label: Path
+    """Label map, or the source image of a model without labels."""
     instance: Path | None
     choice: StyleChoice
     output: Path
@@ -75,7 +77,7 @@ def _ahead(
 
     def read(job: Job) -> tuple[Job, Scene | MapError]:
         try:
-            label = read_label_map(job.label)
+            label = _read_input(job.label, synthesizer.bundle.input)
             instance = read_instance_map(job.instance) if job.instance else None
             return job, synthesizer.prepare(label, instance, job.choice, name=str(job.label))
         except MapError as error:
@@ -89,8 +91,13 @@ def _ahead(
         yield done
 
 
+def _read_input(path: Path, spec: InputSpec) -> NDArray[np.integer]:
+    """Read what the model starts from: a label map (H, W) or a source image (H, W, C)."""
+    return read_label_map(path) if spec.label_count else read_source(path, spec.image_channels)
+
+
 def _tile(synthesizer: Synthesizer, scene: Scene, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Label map in display colours beside its photograph, at the sheet's height."""
+    """Label map in display colours, or source image, beside its photograph, at sheet height."""
     pair = np.hstack([synthesizer.bundle.classes.colour(scene.maps.label), photo])
     width = round(pair.shape[1] * SHEET_TILE / pair.shape[0])
     return np.asarray(Image.fromarray(pair).resize((width, SHEET_TILE), Image.Resampling.BOX))

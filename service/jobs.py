@@ -43,9 +43,21 @@ class Job:
     label: MapData
     instance: MapData | None = None
     choice: StyleChoice = field(default_factory=StyleChoice)
+    style_photo: bytes | None = None
+    """Photograph of the same layout, a file, whose styles objects get that none is chosen for."""
     format: OutputFormat = "png"
     quality: int | None = None
     """1..100 for JPEG and WebP; None = the format's default."""
     lane: Lane = Lane.INTERACTIVE
     deadline: float | None = None
     """``time.monotonic()`` at which the caller stops waiting; None = never."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The photograph that was made of a job."""
+
+    data: bytes
+    format: OutputFormat
+    width: int
+    height: int

@@ -71,6 +71,12 @@ CANCELLED = Counter(
     ["phase"],
     registry=REGISTRY,
 )
+RESULT_CACHE = Counter(
+    "hdsynth_result_cache_total",
+    "Jobs looked up among the photographs made before: hit, miss.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 STREAM_SESSIONS = Gauge("hdsynth_stream_sessions", "Open streams.", ["api"], registry=REGISTRY)
 STREAM_FRAMES = Counter(
     "hdsynth_stream_frames_total",

@@ -9,38 +9,54 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from model.image_io import PHOTO_FORMATS
 from service.errors import REASONS
-from service.problem import MEDIA_TYPE, Problem
+from service.negotiation import MEDIA_TYPES
+from service.oip_schemas import InferenceRequest, InferenceResponse
+from service.problem import MEDIA_TYPE, InferenceProblem, Problem
 
 Responses = dict[int | str, dict[str, Any]]
 _COMPONENTS = "#/components/schemas/{model}"
 
 
-def problems(*reasons: str) -> Responses:
+def problems(*reasons: str, schema: str = "Problem") -> Responses:
     """Describe the problems that a route may answer with, by their status."""
     by_status: dict[int, list[str]] = defaultdict(list)
     for reason in reasons:
         by_status[REASONS[reason].http].append(f"`{reason}`: {REASONS[reason].title.lower()}")
-    schema = {"$ref": _COMPONENTS.format(model="Problem")}
+    retryable = {REASONS[reason].http for reason in reasons if REASONS[reason].retryable}
     return {
         status: {
             "description": "; ".join(lines),
-            "content": {MEDIA_TYPE: {"schema": schema}},
+            "content": {MEDIA_TYPE: {"schema": _reference(schema)}},
+            **({"headers": {"Retry-After": _RETRY_AFTER}} if status in retryable else {}),
         }
         for status, lines in sorted(by_status.items())
     }
+
+
+def _reference(model: str) -> dict[str, str]:
+    return {"$ref": _COMPONENTS.format(model=model)}
 
 
 def _header(description: str, example: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}, "example": example}
 
 
+_RETRY_AFTER = _header("seconds until the request may succeed", "2")
+_ETAG = _header(
+    "name of the photograph by its content; sent back as `If-None-Match`, it saves the answer's "
+    "body if the photograph would be the same",
+    '"0123456789abcdef0123456789abcdef"',
+)
+
 PNG: dict[str, Any] = {"description": "the map", "content": {"image/png": {}}}
 
 _PHOTO: dict[str, Any] = {
     "description": "the photograph, of the size of the label map",
-    "content": {entry.media_type: {} for entry in PHOTO_FORMATS.values()},
+    "content": {
+        media_type: {"schema": {"type": "string", "format": "binary"}}
+        for media_type in MEDIA_TYPES.values()
+    },
     "headers": {
         "X-Request-Id": _header("the request's own id if it is sane, else a new one", "7f3a9c"),
         "X-Model-Version": _header("version of the model, as in `/v1/models`", "0123456789ab"),
@@ -48,13 +64,58 @@ _PHOTO: dict[str, Any] = {
             "milliseconds of each stage",
             "decode;dur=3.1, queue;dur=0.1, infer;dur=412.9, encode;dur=4.0",
         ),
+        "ETag": _ETAG,
+        "X-Cache": _header("`hit` if the photograph had been made before, else `miss`", "miss"),
+        "X-Image-Width": _header("pixels; with application/octet-stream only", "2048"),
+        "X-Image-Height": _header("pixels; with application/octet-stream only", "1024"),
     },
 }
 
-_OUTSIDE = {"NOT_FOUND", "METHOD_NOT_ALLOWED", "NO_SAMPLES"}
+_NOT_MODIFIED = {
+    "description": "the photograph is the one that `If-None-Match` names",
+    "headers": {"ETag": _ETAG},
+}
+OUTSIDE_SYNTHESIS = {
+    *("NOT_FOUND", "METHOD_NOT_ALLOWED", "NO_SAMPLES", "MODEL_NOT_FOUND", "INVALID_MESSAGE"),
+    "LOAD_FAILED",
+}
 SYNTHESIS_RESPONSES: Responses = {
     200: _PHOTO,
-    **problems(*(reason for reason in REASONS if reason not in _OUTSIDE)),
+    304: _NOT_MODIFIED,
+    **problems(*(reason for reason in REASONS if reason not in OUTSIDE_SYNTHESIS)),
+}
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+# Of a form or a photograph's format; a batch has neither.
+_OF_FORMS = {"NOT_MULTIPART", "INVALID_MULTIPART", "NOT_ACCEPTABLE"}
+INFERENCE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _reference("InferenceRequest")},
+            "application/octet-stream": _BINARY,
+        },
+    }
+}
+INFERENCE_RESPONSES: Responses = {
+    200: {
+        "description": "the outputs; bytes stand behind the JSON",
+        "content": {
+            "application/json": {"schema": _reference("InferenceResponse")},
+            "application/octet-stream": _BINARY,
+        },
+    },
+    **problems(
+        "MODEL_NOT_FOUND",
+        *(reason for reason in REASONS if reason not in OUTSIDE_SYNTHESIS | _OF_FORMS),
+        schema="InferenceProblem",
+    ),
+}
+
+
+_KEYS = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
 
 
@@ -71,9 +132,17 @@ def describe_openapi(app: FastAPI) -> None:
                 routes=app.routes,
             )
             _, definitions = models_json_schema(
-                [(Problem, "serialization")], ref_template=_COMPONENTS
+                [
+                    (Problem, "serialization"),
+                    (InferenceProblem, "serialization"),
+                    (InferenceRequest, "validation"),
+                    (InferenceResponse, "serialization"),
+                ],
+                ref_template=_COMPONENTS,
             )
             schema["components"]["schemas"] |= definitions["$defs"]
+            schema["components"]["securitySchemes"] = _KEYS
+            schema["security"] = [{}, *({name: []} for name in _KEYS)]  # {} = or without a key
             app.openapi_schema = schema
         return app.openapi_schema
 

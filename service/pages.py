@@ -1,4 +1,4 @@
-"""The page at ``/`` and the interactive documentation at ``/docs``, all served from here.
+"""The pages: ``/``, the studio at ``/studio``, the documentation at ``/docs``; all from here.
 
 Swagger UI comes with the package fastapi-offline, so that no browser has to reach a CDN. Our own
 few lines start it, because the usual ones are an inline script, which our policy forbids.
@@ -29,3 +29,7 @@ def add_pages(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> FileResponse:
         return FileResponse(_STATIC / "docs.html")
+
+    @app.get("/studio", include_in_schema=False)
+    async def studio() -> FileResponse:
+        return FileResponse(_STATIC / "studio" / "index.html")

@@ -1,9 +1,9 @@
-"""One request from uploaded bytes to an encoded photograph, for every face of the server.
+"""One request from the bytes that came in to an encoded photograph, for every face of the server.
 
     decode   both maps, checked, with styles chosen    on a pool of threads
-    queue    waiting for the engine
-    infer    the network                               on one thread: the engine runs one batch
-    encode   PNG, JPEG or WebP                         on the pool again
+    queue    waiting for the engine                    bounded; see service.scheduler
+    infer    the network                               in a process of its own
+    encode   PNG, JPEG, WebP or raw pixels             on another pool of threads
 
 Nothing here blocks the event loop, so the server answers probes while it synthesises.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,146 +23,247 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
-from model.codec import legal_size
-from model.errors import MapError
-from model.image_io import (
-    PHOTO_FORMATS,
-    FormatName,
-    decode_instance_map,
-    decode_label_map,
-    encode_photo,
-)
-from model.styles import StyleChoice
+from model.image_io import encode_photo
+from service import metrics
+from service.batching import Limits
+from service.deadlines import until
+from service.decode import decode_scene, faults_of
+from service.encode import PhotoStyles, StyleEncoder, decode_style_photo, photo_styles, with_codes
+from service.engine_batch import EngineConfig, EngineStats, Pixels
+from service.engine_process import EngineProcess, EngineState
 from service.errors import ServiceError
-from service.synthesizer import Scene, Synthesizer
+from service.jobs import Job, Lane, OutputFormat, Photo
+from service.queue_metrics import watch_queue
+from service.scheduler import Scheduler
+from service.synthesizer import Scene
 
 T = TypeVar("T")
 StageTimes = dict[str, float]
 """Seconds that each finished stage took: decode, queue, infer, encode."""
 
-# Which field is at fault when the maps have been read and only the scene is wrong.
-_FIELDS = {
-    "LABEL_OUT_OF_RANGE": "label",
-    "SIZE_MISMATCH": "instance",
-    "STYLE_NOT_FOUND": "options",
-    "STYLE_INVALID": "options",
-}
-
 
 @dataclass(frozen=True)
-class Job:
-    """What one caller wants."""
+class PipelineConfig:
+    """How one model is served."""
 
-    label: bytes
-    """A label map file."""
-    instance: bytes | None = None
-    """An instance map file."""
-    choice: StyleChoice = field(default_factory=StyleChoice)
-    format: FormatName = "png"
-    quality: int | None = None
-    """1..100 for JPEG and WebP; None = the format's default."""
+    bundle: Bundle
+    backend: str = "onnx"
+    threads: int = 0
+    """Of one inference; 0 = one per core."""
+    buckets: tuple[tuple[int, int], ...] = ((512, 256),)
+    """Widths and heights to warm up."""
+    limits: Limits = field(default_factory=Limits)
+    max_pixels: int = 2048 * 1024
+    """Largest scene in pixels, padding to a legal size included."""
 
 
 class Pipeline:
-    """The stages around one Synthesizer. Belongs to one event loop."""
+    """The stages around the engine of one model. Belongs to one event loop."""
 
-    def __init__(self, synthesizer: Synthesizer, max_pixels: int) -> None:
-        self._synthesizer, self._max_pixels = synthesizer, max_pixels
-        self._codec_pool = ThreadPoolExecutor(os.cpu_count() or 1, "codec")
-        self._engine_thread = ThreadPoolExecutor(1, "engine")
+    def __init__(
+        self, config: PipelineConfig, on_failure: Callable[[Exception], None] = lambda _: None
+    ) -> None:
+        """``on_failure`` is called when the engine has failed for good while it served."""
+        self.config, self._on_failure = config, on_failure
+        sizes = tuple((height, width) for width, height in config.buckets)
+        engine = EngineConfig(
+            config.bundle, config.backend, config.threads, sizes, config.limits.max_batch
+        )
+        self._engine = EngineProcess(engine, self._engine_changed)
+        self.scheduler = Scheduler(config.bundle.name, [self._engine], config.limits)
+        threads = os.cpu_count() or 1
+        # Apart, so that photographs that are done do not wait behind maps that have just come.
+        self._decoders = ThreadPoolExecutor(threads, "decode")
+        self._encoders = ThreadPoolExecutor(threads, "encode")
+        self._style_encoder = StyleEncoder(config.bundle, config.threads)
+        self._accepted = self._decoding = 0
+        self._is_draining = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    async def start(self) -> None:
+        """Start the engine and wait until it is warm.
+
+        Raises EngineLoadError, or EngineLostError if its process ends while it loads.
+        """
+        try:
+            await self._engine.start()
+        except BaseException:
+            await self.close()
+            raise
+        # Not sooner: until then the gauges show the model that this one may take the place of.
+        watch_queue(self.scheduler, self.config.buckets)
 
     @property
     def bundle(self) -> Bundle:
         """The model being served."""
-        return self._synthesizer.bundle
+        return self.config.bundle
 
     @property
     def engine_name(self) -> str:
         """Backend, provider and precision, for people."""
-        return self._synthesizer.engine.name
+        assert self._engine.about is not None
+        return self._engine.about.name
 
-    async def synthesize(self, job: Job, times: StageTimes) -> bytes:
-        """Return the photograph as a file; fills ``times`` stage by stage.
+    @property
+    def engine_pid(self) -> int | None:
+        """Process id of the engine."""
+        return self._engine.pid
 
-        Raises ServiceError before the engine is used if anything is wrong with the job.
+    @property
+    def ready(self) -> bool:
+        """Whether requests are welcome: the engine is at work and not about to stop."""
+        return self.scheduler.ready and not self._is_draining
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the engine will never work again; None = it does, or will."""
+        return self._engine.failure
+
+    async def synthesize(self, job: Job, times: StageTimes) -> Photo:
+        """Return the photograph; fills ``times`` stage by stage.
+
+        Cancel the task when the caller leaves. Raises ServiceError: for whatever is wrong with
+        the job before the engine is used, QUEUE_FULL and DEADLINE_UNREACHABLE with the time to
+        come back, DEADLINE_EXCEEDED, DRAINING and ENGINE_LOST. Raises EngineFaultError, which is
+        nobody's business but the log's, if the engine fails on the scene.
         """
-        scene = await self.on_codec_pool(self._decode, job, times)
-        image = await self._infer(scene, times)
-        return await self.on_codec_pool(self._encode, image, job, times)
+        with self._accept():
+            async with until(job.deadline):
+                self.scheduler.require_room(job.lane, job.deadline, self._decoding)
+                scene = await self.decode(job, times)
+                pixels = await self.infer(scene, times, job.lane, deadline=job.deadline)
+                return await self.encode(pixels, job.format, job.quality, times)
+
+    async def decode(self, job: Job, times: StageTimes) -> Scene:
+        """Read and check a job's maps and choose its styles. Raises ServiceError."""
+        self._decoding += 1
+        try:
+            with timed("decode", times):
+                scene = await self.on_codec_pool(
+                    decode_scene, job, self.bundle, self.config.max_pixels
+                )
+                if job.style_photo is None:
+                    return scene
+                codes = await self._codes(scene, job.style_photo, "style_photo")
+                return with_codes(scene, codes, job.choice)
+        finally:
+            self._decoding -= 1
+
+    async def encode_styles(self, job: Job, photo: bytes, times: StageTimes) -> PhotoStyles:
+        """Return the styles of a job's objects in a photograph, a file.
+
+        Raises ServiceError, among others NO_ENCODER.
+        """
+        with self._accept(), timed("decode", times):
+            self._style_encoder.require()
+            scene = await self.on_codec_pool(decode_scene, job, self.bundle, self.config.max_pixels)
+            codes = await self._codes(scene, photo, "photo")
+            return await self.on_codec_pool(photo_styles, self.bundle, scene.maps, codes)
+
+    async def _codes(self, scene: Scene, photo: bytes, name: str) -> NDArray[np.float32]:
+        self._style_encoder.require()
+        with faults_of(name):
+            pixels = await self.on_codec_pool(
+                decode_style_photo, photo, scene.size, self.config.max_pixels, name
+            )
+        return await self._style_encoder.codes(pixels, scene.maps)
+
+    async def infer(
+        self,
+        scene: Scene,
+        times: StageTimes,
+        lane: Lane = Lane.INTERACTIVE,
+        key: Hashable = None,
+        deadline: float | None = None,
+        on_start: Callable[[], None] = lambda: None,
+    ) -> Pixels:
+        """Return the photograph of a scene, (H, W, 3) uint8: see ``Scheduler.submit``."""
+        result = await self.scheduler.submit(scene, lane, key, deadline, on_start)
+        times["queue"], times["infer"] = result.queue_s, result.infer_s
+        for stage in ("queue", "infer"):
+            metrics.STAGE_SECONDS.labels(stage).observe(times[stage])
+        return result.pixels
+
+    async def encode(
+        self, pixels: Pixels, format_: OutputFormat, quality: int | None, times: StageTimes
+    ) -> Photo:
+        """Encode a photograph (H, W, 3) uint8."""
+        loop = asyncio.get_running_loop()
+        try:
+            with timed("encode", times):
+                return await loop.run_in_executor(self._encoders, _encode, pixels, format_, quality)
+        except asyncio.CancelledError:
+            metrics.CANCELLED.labels("encode").inc()
+            raise
 
     async def on_codec_pool(self, work: Callable[..., T], *arguments: object) -> T:
         """Run short processor-bound work off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._codec_pool, work, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *arguments)
 
-    def close(self) -> None:
-        """Wait for running work and free the engine."""
-        self._engine_thread.shutdown(cancel_futures=True)
-        self._codec_pool.shutdown(cancel_futures=True)
-        self._synthesizer.engine.close()
+    async def stats(self) -> EngineStats:
+        """Ask the engine what it has run since it was loaded. Raises EngineLostError."""
+        return await self._engine.stats()
 
-    def _decode(self, job: Job, times: StageTimes) -> Scene:
-        with _timed("decode", times):
-            limit = self._max_pixels
-            with _faults_of("label"):
-                label = decode_label_map(job.label, max_pixels=limit, name="label")
-            instance = None
-            if job.instance is not None:
-                with _faults_of("instance"):
-                    instance = decode_instance_map(job.instance, max_pixels=limit, name="instance")
-            self._check_size(label.shape[1], label.shape[0], job.format)
-            with _faults_of(None):
-                return self._synthesizer.prepare(label, instance, job.choice)
+    async def drain(self, timeout_s: float) -> None:
+        """Take no more work, let what was taken finish, and end the engine.
 
-    def _check_size(self, width: int, height: int, format_: FormatName) -> None:
-        rule = self.bundle.generator
-        padded = legal_size(height, width, rule.size_multiple, rule.minimum_side)
-        # A line of 1x2000000 pixels is small, but padded to a legal height it is not.
-        if padded[0] * padded[1] > self._max_pixels:
-            raise ServiceError.at(
-                ["label"],
-                "IMAGE_TOO_LARGE",
-                f"label: {width}x{height} is padded to {padded[1]}x{padded[0]} = "
-                f"{padded[0] * padded[1]} pixels for this model; the limit is {self._max_pixels}",
-            )
-        longest = PHOTO_FORMATS[format_].max_side
-        if max(width, height) > longest:
-            raise ServiceError.at(
-                ["label"],
-                "IMAGE_TOO_LARGE",
-                f"label: {width}x{height} pixels do not fit into a {format_} file, whose sides "
-                f"end at {longest}; ask for image/png",
-            )
+        What has not finished after ``timeout_s`` seconds fails with ENGINE_LOST.
+        """
+        self._is_draining = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._is_idle.wait()
+                await self.scheduler.drain()
+        except TimeoutError:
+            pass
+        await self.close()
 
-    async def _infer(self, scene: Scene, times: StageTimes) -> NDArray[np.uint8]:
-        submitted = perf_counter()
+    async def close(self) -> None:
+        """End the engine now; work that it has fails with ENGINE_LOST."""
+        await self._engine.close()
+        self._style_encoder.close()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._encoders.shutdown(wait=False, cancel_futures=True)
 
-        def run() -> NDArray[np.uint8]:
-            times["queue"] = perf_counter() - submitted
-            with _timed("infer", times):
-                return self._synthesizer.run([scene])[0]
+    def _engine_changed(self, engine: EngineProcess) -> None:
+        model = self.bundle.name
+        match engine.state:
+            case EngineState.RUNNING:
+                metrics.ENGINE_LOAD_SECONDS.labels(model).observe(engine.load_seconds)
+                metrics.ENGINE.labels(model).info({"engine": self.engine_name})
+            case EngineState.LOADING:  # again
+                metrics.ENGINE_RESTARTS.labels(model).inc()
+            case EngineState.FAILED if engine.about and engine.failure:
+                self._on_failure(engine.failure)
+        self.scheduler.engine_changed(engine)
 
-        return await asyncio.get_running_loop().run_in_executor(self._engine_thread, run)
+    @contextmanager
+    def _accept(self) -> Iterator[None]:
+        if self._is_draining:
+            raise ServiceError("DRAINING", "the server is about to stop; ask another one")
+        self._accepted += 1
+        self._is_idle.clear()
+        try:
+            yield
+        finally:
+            self._accepted -= 1
+            if not self._accepted:
+                self._is_idle.set()
 
-    @staticmethod
-    def _encode(image: NDArray[np.uint8], job: Job, times: StageTimes) -> bytes:
-        with _timed("encode", times):
-            return encode_photo(image, job.format, job.quality)
+
+def _encode(pixels: Pixels, format_: OutputFormat, quality: int | None) -> Photo:
+    height, width, _ = pixels.shape
+    data = pixels.tobytes() if format_ == "raw" else encode_photo(pixels, format_, quality)
+    return Photo(data, format_, width, height)
 
 
 @contextmanager
-def _timed(stage: str, times: StageTimes) -> Iterator[None]:
+def timed(stage: str, times: StageTimes) -> Iterator[None]:
+    """Note how long a stage takes, in ``times`` and in the metrics."""
     started = perf_counter()
     try:
         yield
     finally:
         times[stage] = perf_counter() - started
-
-
-@contextmanager
-def _faults_of(field_name: str | None) -> Iterator[None]:
-    """Turn a MapError into the ServiceError of a field; None = the field that its reason blames."""
-    try:
-        yield
-    except MapError as error:
-        blamed = field_name or _FIELDS[error.reason]
-        raise ServiceError.at([blamed], error.reason, str(error)) from error
+        metrics.STAGE_SECONDS.labels(stage).observe(times[stage])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +24,15 @@ _FRAMEWORK_REASONS = {
     400: "INVALID_MULTIPART",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
+    408: "UPLOAD_TOO_SLOW",
     413: "UPLOAD_TOO_LARGE",
 }
 # Where the validator's words speak of Python types instead of curl options.
 _PLAIN_WORDS = {
     ("label", "value_error"): "is text; send a file: -F label=@label.png",
     ("instance", "value_error"): "is text; send a file: -F instance=@instance.png",
+    ("photo", "value_error"): "is text; send a file: -F photo=@photo.jpg",
+    ("style_photo", "value_error"): "is text; send a file: -F style_photo=@photo.jpg",
     ("options", "model_attributes_type"): 'is no JSON object, such as {"seed": 1}',
 }
 
@@ -55,11 +59,18 @@ class Problem(BaseModel):
     errors: list[ProblemField] = Field(description="the fields at fault")
 
 
+class InferenceProblem(Problem):
+    """The same for clients of the Open Inference Protocol, which read one member only."""
+
+    error: str = Field(description="the same as `detail`")
+
+
 def problem_response(
     scope: Scope, error: ServiceError, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Tell a ServiceError to the client of a request."""
-    problem = Problem(
+    """Tell a ServiceError to the client of a request, and the reason to its record."""
+    scope["state"]["reason"] = error.reason
+    problem = InferenceProblem(
         type=f"urn:hdsynth:problem:{error.reason}",
         title=error.row.title,
         status=error.row.http,
@@ -71,9 +82,14 @@ def problem_response(
             ProblemField(pointer=fault.pointer, detail=fault.detail)
             for fault in error.errors[:MAX_FIELD_ERRORS]
         ],
+        error=error.detail,
     )
-    body = problem.model_dump_json(indent=2) + "\n"
-    return Response(body, error.row.http, headers, MEDIA_TYPE)
+    others = None if scope["state"]["path"].startswith("/v2") else {"error"}
+    body = problem.model_dump_json(indent=2, exclude=others) + "\n"
+    response = Response(body, error.row.http, headers, MEDIA_TYPE)
+    if error.retry_after_s is not None:  # whole seconds (RFC 9110, section 10.2.3)
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return response
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -107,7 +123,7 @@ def validation_error(faults: Sequence[Any]) -> ServiceError:
 def _field_error(fault: Any) -> FieldError:
     # The first key says where: body or path. "[key]" marks a fault in a key, not in its value.
     path = [key for key in fault["loc"][1:] if key != "[key]"]
-    name = ".".join(map(str, path))
+    name = ".".join(map(str, path)) or "body"
     detail = f"{name}: {_PLAIN_WORDS.get((name, fault['type'])) or _words(fault)}"
     return FieldError.at(path, detail)
 
@@ -115,7 +131,7 @@ def _field_error(fault: Any) -> FieldError:
 def _words(fault: Any) -> str:
     match fault["type"]:
         case "missing":
-            return "is missing from the form"
+            return "is missing"
         case "extra_forbidden":
             return "is not known here"
     value = fault["input"]

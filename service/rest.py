@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Form, Path, Request
+from fastapi import APIRouter, Depends, Form, Path, Request, UploadFile
 from fastapi.responses import Response
 
-from model.image_io import PHOTO_FORMATS, FormatName
 from service import samples
+from service.disconnect import run_until_disconnect
 from service.errors import ServiceError
-from service.negotiation import choose_format
+from service.jobs import Job, MapData, OutputFormat, Photo
+from service.negotiation import MEDIA_TYPES, choose_format
 from service.openapi import PNG, SYNTHESIS_RESPONSES, problems
-from service.pipeline import Job, Pipeline
 from service.schemas import (
     MAX_OPTIONS_BYTES,
     ModelDescription,
     ModelList,
+    RawPlane,
     SynthesisForm,
 )
+from service.served import Models, ServedModel
 
-# The form has three fields; a few more are read so that their names can be told.
-FORM_LIMITS: Any = {"max_files": 4, "max_fields": 4, "max_part_size": MAX_OPTIONS_BYTES}
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """What requests use once the model is ready."""
-
-    pipeline: Pipeline
-    description: ModelDescription
+# The form has four fields; a few more are read so that their names can be told.
+FORM_LIMITS: Any = {"max_files": 5, "max_fields": 5, "max_part_size": MAX_OPTIONS_BYTES}
 
 
-def served_model(request: Request) -> ServedModel:
-    """Return the model. Raises ServiceError MODEL_LOADING until it has been warmed up."""
-    model: ServedModel | None = request.app.state.model
-    if model is None:
-        raise ServiceError("MODEL_LOADING", "the model is being loaded; ask again in a moment")
-    return model
+def served_models(request: Request) -> Models:
+    """Return the models being served."""
+    models: Models = request.app.state.models
+    return models
 
 
-def photo_format(request: Request) -> FormatName:
+async def served_model(request: Request) -> AsyncIterator[ServedModel]:
+    """Have the model that the address names, or the default one, until the request is answered.
+
+    Raises ServiceError MODEL_LOADING or MODEL_NOT_FOUND.
+    """
+    named = request.path_params.get("model", ""), request.path_params.get("version", "")
+    with served_models(request).use(*named) as model:
+        request.state.model = model.description.name  # for the metrics and the log
+        yield model
+
+
+def photo_format(request: Request) -> OutputFormat:
     """Return the format that the client accepts best. Raises ServiceError NOT_ACCEPTABLE."""
     accept = ", ".join(request.headers.getlist("accept"))
     chosen = choose_format(accept)
     if chosen is None:
-        known = ", ".join(entry.media_type for entry in PHOTO_FORMATS.values())
+        known = ", ".join(MEDIA_TYPES.values())
         raise ServiceError("NOT_ACCEPTABLE", f"Accept is {accept!r}; photographs come as {known}")
     return chosen
 
@@ -66,37 +71,87 @@ async def require_form(request: Request) -> None:
 
 
 Served = Annotated[ServedModel, Depends(served_model)]
+PhotoForm = Annotated[SynthesisForm, Form(media_type="multipart/form-data")]
+Format = Annotated[OutputFormat, Depends(photo_format)]
+ModelName = Annotated[str, Path(alias="model", description="name of a model, as in `/v1/models`")]
 router = APIRouter()
-
 
 _ROUTE: dict[str, Any] = {
     "tags": ["synthesis"],
     "dependencies": [Depends(require_form)],
     "response_class": Response,
-    "responses": SYNTHESIS_RESPONSES,
     "form_limits": FORM_LIMITS,
 }
 
 
-@router.post("/v1/synthesize", summary="Turn a label map into a photograph", **_ROUTE)
-@router.post("/synthesize", summary="Short for /v1/synthesize", **_ROUTE)
-async def synthesize(
-    request: Request,
-    form: Annotated[SynthesisForm, Form(media_type="multipart/form-data")],
-    format_: Annotated[FormatName, Depends(photo_format)],
-    model: Served,
-) -> Response:
+@router.post(
+    "/v1/synthesize",
+    summary="Turn a label map into a photograph",
+    responses=SYNTHESIS_RESPONSES,
+    **_ROUTE,
+)
+@router.post(
+    "/synthesize", summary="Short for /v1/synthesize", responses=SYNTHESIS_RESPONSES, **_ROUTE
+)
+async def synthesize(request: Request, form: PhotoForm, format_: Format, model: Served) -> Response:
     """Synthesise the photograph of a scene in the format that `Accept` asks for (default PNG)."""
+    choice = form.options.choice(model.pipeline.bundle.classes)
+    deadline_ms = form.options.deadline_ms
     job = Job(
-        label=await form.label.read(),
-        instance=await form.instance.read() if form.instance else None,
-        choice=form.options.choice(model.pipeline.bundle.classes),
+        label=await _map(form.label, form.options.label),
+        instance=await _map(form.instance, form.options.instance) if form.instance else None,
+        choice=choice,
+        style_photo=await form.style_photo.read() if form.style_photo else None,
         format=format_,
         quality=form.options.quality,
+        deadline=None if deadline_ms is None else time.monotonic() + deadline_ms / 1000,
     )
-    photo = await model.pipeline.synthesize(job, request.state.stage_times)
-    headers = {"X-Model-Version": model.description.version, "Vary": "Accept"}
-    return Response(photo, media_type=PHOTO_FORMATS[format_].media_type, headers=headers)
+    answer = await run_until_disconnect(request, model.synthesize(job, request.state.stage_times))
+    headers = {
+        "ETag": await model.pipeline.on_codec_pool(_etag, answer.photo),
+        "Vary": "Accept",
+        "X-Cache": "hit" if answer.cached else "miss",
+        "X-Model-Version": model.description.version,
+    }
+    if _known_to_client(request, headers["ETag"]):
+        return Response(None, 304, headers)
+    if format_ == "raw":
+        headers["X-Image-Width"] = str(answer.photo.width)
+        headers["X-Image-Height"] = str(answer.photo.height)
+    return Response(answer.photo.data, headers=headers, media_type=MEDIA_TYPES[format_])
+
+
+@router.post("/v1/models/{model}/versions/{version}:synthesize", include_in_schema=False, **_ROUTE)
+@router.post(
+    "/v1/models/{model}:synthesize",
+    summary="Turn a label map into a photograph with one of several models",
+    responses={**SYNTHESIS_RESPONSES, **problems("MODEL_NOT_FOUND")},
+    **_ROUTE,
+)
+async def synthesize_with_model(
+    request: Request, _model: ModelName, form: PhotoForm, format_: Format, model: Served
+) -> Response:
+    """Synthesise as `/v1/synthesize` does, which uses the default model."""
+    return await synthesize(request, form, format_, model)
+
+
+async def _map(upload: UploadFile, plane: RawPlane | None) -> MapData:
+    data = await upload.read()
+    if plane is None:
+        return MapData(data)
+    return MapData(data, plane.encoding, plane.element_type, plane.width, plane.height)
+
+
+def _etag(photo: Photo) -> str:
+    """Name the photograph by its content."""
+    return f'"{hashlib.blake2b(photo.data, digest_size=16).hexdigest()}"'
+
+
+def _known_to_client(request: Request, etag: str) -> bool:
+    given = ",".join(request.headers.getlist("if-none-match"))
+    # Weak comparison (RFC 9110, section 13.1.2).
+    tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    return etag in tags
 
 
 @router.get(
@@ -105,9 +160,20 @@ async def synthesize(
     summary="Describe the models being served",
     responses=problems("MODEL_LOADING"),
 )
-async def models(model: Served) -> ModelList:
+async def models(served: Annotated[Models, Depends(served_models)]) -> ModelList:
     """Tell what label maps may hold, which styles there are and which sizes are served."""
-    return ModelList(models=[model.description])
+    return ModelList(models=[model.description for model in served.all()], status=served.status())
+
+
+@router.get(
+    "/v1/models/{model}",
+    tags=["synthesis"],
+    summary="Describe one model",
+    responses=problems("MODEL_LOADING", "MODEL_NOT_FOUND"),
+)
+async def model_description(_model: ModelName, model: Served) -> ModelDescription:
+    """Tell what its label maps may hold, which styles there are and which sizes are served."""
+    return model.description
 
 
 @router.get(
@@ -129,20 +195,3 @@ async def sample(
         )
     maps = await model.pipeline.on_codec_pool(samples.sample_maps, seed)
     return Response(maps[part], media_type="image/png")
-
-
-@router.get("/livez", tags=["health"], summary="Whether the server runs")
-async def livez() -> dict[str, str]:
-    """Answer as long as the event loop turns."""
-    return {"status": "alive"}
-
-
-@router.get(
-    "/readyz",
-    tags=["health"],
-    summary="Whether the server can synthesise",
-    responses=problems("MODEL_LOADING"),
-)
-async def readyz(_: Served) -> dict[str, str]:
-    """Answer 200 from the moment that the model has been warmed up."""
-    return {"status": "ready"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
 from pydantic import (
@@ -23,8 +23,13 @@ from model.classes import Classes
 from model.styles import Between, StyleChoice, style_wish
 from model.styles import Style as _Style
 from service.errors import ServiceError
+from service.jobs import ElementType
 
 MAX_OPTIONS_BYTES = 256 << 10
+MAX_SEED = 2**53 - 1
+"""JavaScript's largest exact integer: every client can send every seed."""
+MAX_SIDE = 2**31 - 1
+MAX_DEADLINE_MS = 24 * 3600 * 1000
 
 
 _CODE_OR_NUMBER = {"oneOf": [{"type": "integer"}, {"type": "array", "items": {"type": "number"}}]}
@@ -62,11 +67,10 @@ class SynthesisOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", title="Options")
 
-    # JavaScript's largest exact integer: every client can send every seed.
     seed: StrictInt = Field(
         default=0,
         ge=0,
-        le=2**53 - 1,
+        le=MAX_SEED,
         description="chooses a style for every object; the same seed gives the same photograph",
     )
     styles: dict[int, Style] = Field(
@@ -94,13 +98,43 @@ class SynthesisOptions(BaseModel):
 def _label_id(key: str, classes: Classes) -> int:
     if key in classes.names:
         return classes.names.index(key)
-    if key.isdecimal() and int(key) < len(classes):
+    # Python refuses to read numbers of thousands of digits.
+    if key.isdecimal() and len(key) < 10 and int(key) < len(classes):
         return int(key)
     raise ServiceError.at(
         ["options", "class_styles", key],
         "CLASS_NOT_FOUND",
-        f"options: class_styles names {key!r}; the classes are {', '.join(classes.names)}, "
+        f"options: class_styles names {key[:60]!r}; the classes are {', '.join(classes.names)}, "
         f"or label ids 0 to {len(classes) - 1}",
+    )
+
+
+class RawPlane(BaseModel):
+    """How to read a map that is sent as plain numbers instead of a file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    encoding: Literal["raw", "raw_zlib"] = Field(
+        description="rows from top to bottom without padding, elements little-endian; or the "
+        "same, deflated as zlib does"
+    )
+    element_type: ElementType = "uint8"
+    width: StrictInt = Field(ge=1, le=MAX_SIDE, description="pixels")
+    height: StrictInt = Field(ge=1, le=MAX_SIDE, description="pixels")
+
+
+class FormOptions(SynthesisOptions):
+    """How the photograph is made, and how the form's files are to be read."""
+
+    label: RawPlane | None = Field(
+        default=None, description="size and type of a raw label map; leave out for a file"
+    )
+    instance: RawPlane | None = Field(default=None, description="the same for the instance map")
+    deadline_ms: StrictInt | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_DEADLINE_MS,
+        description="milliseconds from now after which the photograph is of no use any more",
     )
 
 
@@ -123,16 +157,23 @@ class SynthesisForm(BaseModel):
 
     label: UploadFile = Field(
         description="label map: PNG with one channel (grey of 8 or 16 bits, or palette) that "
-        "holds the class of every pixel; see `/v1/models` for the classes"
+        "holds the class of every pixel; see `/v1/models` for the classes; or a raw plane that "
+        "`options` describes"
     )
     # A form leaves a field out; it cannot hold null.
     instance: UploadFile | SkipJsonSchema[None] = Field(
         default=None,
         description="instance map of the same size: PNG (8 or 16 bits), or TIFF or .npy (32 bits) "
-        "that holds an id per object; without it connected regions of one class are objects",
+        "that holds an id per object, or a raw plane; without it connected regions of one class "
+        "are objects",
     )
-    options: Annotated[SynthesisOptions, BeforeValidator(_parsed)] = Field(
-        default_factory=SynthesisOptions, description="JSON, as text or as a file"
+    style_photo: UploadFile | SkipJsonSchema[None] = Field(
+        default=None,
+        description="photograph of the same layout and size (JPEG, PNG or WebP): its objects' "
+        "styles are taken, but for those that `options` chooses",
+    )
+    options: Annotated[FormOptions, BeforeValidator(_parsed)] = Field(
+        default_factory=FormOptions, description="JSON, as text or as a file"
     )
 
 
@@ -198,7 +239,33 @@ class ModelDescription(BaseModel):
         )
 
 
+class ModelStatus(BaseModel):
+    """Where a model stands."""
+
+    name: str
+    version: str = Field(default="", description="being served; empty = none")
+    state: Literal["loading", "ready", "failed"] = Field(
+        description="of the last loading; a version that was served before it is served until a "
+        "new one is ready"
+    )
+    reason: str = Field(default="", description="why the loading failed")
+
+
+class ModelSourceText(BaseModel):
+    """Where a model is to be loaded from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(
+        min_length=1,
+        max_length=2000,
+        description="folder or archive on the server, or URL of an archive, with #sha256=HEX "
+        "behind it if it shall be checked",
+    )
+
+
 class ModelList(BaseModel):
     """The models being served."""
 
     models: list[ModelDescription]
+    status: list[ModelStatus] = Field(description="also of models that are not served (yet)")

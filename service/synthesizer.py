@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle
-from model.codec import Maps, legal_size, pad_reflect, prepare_maps
+from model.codec import Maps, prepare_maps
 from model.styles import StyleChoice, style_table
 from service.backends.base import Engine, EngineInput
+from service.shared_planes import Array, Form
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,74 @@ class Scene:
     maps: Maps
     styles: NDArray[np.float32]
     """(M, C) codes; C is 0 for models without styles."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels; scenes of one size and one model can run as one batch."""
+        return self.maps.size
+
+
+def prepare_scene(
+    bundle: Bundle,
+    label: NDArray[np.integer],
+    instance: NDArray[np.integer] | None = None,
+    choice: StyleChoice | None = None,
+    name: str = "label map",
+) -> Scene:
+    """Check a label map (H, W), or a source image (H, W, C), and choose styles.
+
+    Costs no engine time. Raises MapError, in whose message ``name`` stands for the label map.
+    """
+    spec = bundle.input
+    maps = prepare_maps(label, instance, spec.label_count, bundle.ignore_labels, name)
+    table = style_table(
+        maps,
+        bundle.styles,
+        spec.style_channels,
+        choice or StyleChoice(),
+        bundle.scene_styles,
+    )
+    return Scene(maps, table)
+
+
+def blank_scene(bundle: Bundle, height: int, width: int) -> Scene:
+    """Return a scene of one object, for runs whose result nobody looks at."""
+    spec = bundle.input
+    channels = () if spec.label_count else (spec.image_channels,)
+    return prepare_scene(bundle, np.zeros((height, width, *channels), np.uint8))
+
+
+def batch_forms(bundle: Bundle, scenes: Sequence[Scene]) -> dict[str, Form]:
+    """Return the element type and shape of every array of an EngineInput for scenes of one size.
+
+    Raises ValueError if their sizes differ.
+    """
+    sizes = {scene.size for scene in scenes}
+    if len(sizes) != 1:
+        raise ValueError(f"one batch must have one size, not {sorted(sizes)}")
+    planes = (len(scenes), *sizes.pop())
+    label = scenes[0].maps.label
+    forms: dict[str, Form] = {
+        "label": (label.dtype.str, (*planes, *label.shape[2:])),
+        "instance": ("<i4", planes),
+    }
+    if channels := bundle.input.style_channels:
+        rows = max(len(scene.styles) for scene in scenes)
+        forms["style_index"] = ("<i4", planes)
+        forms["style_table"] = ("<f4", (len(scenes), rows, channels))
+    return forms
+
+
+def fill_batch(scenes: Sequence[Scene], arrays: Mapping[str, Array]) -> None:
+    """Copy scenes into the arrays that ``batch_forms`` describes."""
+    sources = {"label": "label", "instance": "instance", "style_index": "index"}
+    for name in sources.keys() & arrays.keys():
+        for place, scene in zip(arrays[name], scenes, strict=True):
+            place[...] = getattr(scene.maps, sources[name])
+    if "style_table" in arrays:
+        for codes, scene in zip(arrays["style_table"], scenes, strict=True):
+            codes[: len(scene.styles)] = scene.styles
+            codes[len(scene.styles) :] = 0
 
 
 class Synthesizer:
@@ -38,52 +107,20 @@ class Synthesizer:
         choice: StyleChoice | None = None,
         name: str = "label map",
     ) -> Scene:
-        """Check maps (H, W) and choose styles; costs no engine time.
-
-        Raises MapError, in whose message ``name`` stands for the label map.
-        """
-        spec = self.bundle.input
-        maps = prepare_maps(label, instance, spec.label_count, self.bundle.ignore_labels, name)
-        table = style_table(
-            maps,
-            self.bundle.styles,
-            spec.style_channels,
-            choice or StyleChoice(),
-            self.bundle.scene_styles,
-        )
-        return Scene(maps, table)
+        """Check maps and choose styles: see ``prepare_scene``."""
+        return prepare_scene(self.bundle, label, instance, choice, name)
 
     def run(self, scenes: Sequence[Scene]) -> list[NDArray[np.uint8]]:
-        """Synthesise scenes that share one legal size; returns (H, W, 3) uint8 RGB each."""
-        sizes = {self.padded_size(scene) for scene in scenes}
-        if len(sizes) != 1:
-            raise ValueError(f"one batch must have one padded size, not {sorted(sizes)}")
-        batch = self._batch(scenes, *sizes.pop())
+        """Synthesise scenes that share one size; returns (H, W, 3) uint8 RGB each."""
+        forms = batch_forms(self.bundle, scenes)
+        arrays: dict[str, Array] = {
+            n: np.empty(shape, dtype) for n, (dtype, shape) in forms.items()
+        }
+        fill_batch(scenes, arrays)
         with self._lock:
-            images = self.engine.run(batch)
-        return [
-            image[: scene.maps.size[0], : scene.maps.size[1]]
-            for image, scene in zip(images, scenes, strict=True)
-        ]
+            images = self.engine.run(EngineInput(**arrays))  # type: ignore[arg-type]
+        return list(images)
 
-    def padded_size(self, scene: Scene) -> tuple[int, int]:
-        """Legal (height, width) that the scene is padded to: the size of its bucket."""
-        rule = self.bundle.generator
-        return legal_size(*scene.maps.size, rule.size_multiple, rule.minimum_side)
-
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int, batch: int = 1) -> None:
         """Run once at a size, so that the first request does not pay for set-up."""
-        self.run([self.prepare(np.zeros((height, width), np.uint8))])
-
-    def _batch(self, scenes: Sequence[Scene], height: int, width: int) -> EngineInput:
-        def planes(name: str) -> NDArray[np.generic]:
-            return np.stack([pad_reflect(getattr(s.maps, name), height, width) for s in scenes])
-
-        label, instance = planes("label"), planes("instance")
-        if not self.bundle.input.style_channels:
-            return EngineInput(label, instance)  # type: ignore[arg-type]
-        rows = max(len(scene.styles) for scene in scenes)
-        table = np.zeros((len(scenes), rows, self.bundle.input.style_channels), np.float32)
-        for codes, scene in zip(table, scenes, strict=True):
-            codes[: len(scene.styles)] = scene.styles
-        return EngineInput(label, instance, planes("index"), table)  # type: ignore[arg-type]
+        self.run([blank_scene(self.bundle, height, width)] * batch)

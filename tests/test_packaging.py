@@ -21,6 +21,7 @@ WHEEL_PLACES = {
     "export": "export",
     "model": "model",
     "models": "model/bundles",
+    "proto/hdsynth": "hdsynth",
     "service": "service",
     "training": "training",
 }

@@ -16,24 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classes import Classes, read_classes
+from model.classes import Classes, read_classes, read_ignored
 from model.codec import NO_CLASS, edge_map
 from model.errors import MapError
 from model.image_io import read_instance_map, read_label_map, read_photo
 from model.map_io import FILE_MAX_PIXELS
 from model.png_reader import read_png_header
-
-SUFFIXES = {
-    "label": (".png",),
-    "image": (".png", ".jpg", ".jpeg", ".webp"),
-    "instance": (".png", ".tif", ".tiff", ".npy"),
-}
-"""Kinds of files in a training folder, and the endings that training reads of each."""
+from model.source_io import is_grey, source_channels
+from training.layout import CLASSES_FILE, SUFFIXES, input_kind
 
 # Files that somebody meant as a map or photograph, as opposed to notes and thumbnails.
 _IMAGE_SUFFIXES = {".bmp", ".gif", ".jfif", ".avif", ".heic"}.union(*SUFFIXES.values())
 # An 8-bit instance map with no more ids than this was scaled to black and white on its way.
 _FEW_IDS = 2
+# Drawings saved as 0 and 1 instead of 0 and 255 look black, to people and to networks.
+_BLACK = 1
 _UNREADABLE = "replace the file, or remove all files of this name"
 
 
@@ -64,8 +61,12 @@ class Report:
     """(width, height) in pixels -> number of photographs."""
     shares: dict[str, float]
     """Class name -> share of the pixels of all readable label maps, 0..1."""
+    ignore: tuple[int, ...]
+    """Label values that mean "no class", as classes.json says."""
     ignored: float
-    """Share of the pixels with a value in ``ignore``, 0..1."""
+    """Share of the pixels with such a value, 0..1."""
+    source_channels: int | None
+    """Channels that training takes of the source images, 1 or 3; None for label maps."""
     problems: list[Finding]
     """What training would stop at."""
     warnings: list[Finding]
@@ -84,23 +85,27 @@ class _Example:
     """The instance map, if it has 8 bits and hardly any ids."""
     repeats_label: bool = False
     """Whether the instance map shows the same borders as the label map."""
+    coloured: Path | None = None
+    """The source image, if it has colours."""
+    dark: Path | None = None
+    """The source image, if it is all but black."""
 
 
 def check_folder(
     folder: Path,
     *,
-    ignore: tuple[int, ...] = (),
     progress: Callable[[int, int], None] | None = None,
     workers: int = 2,
 ) -> Report:
-    """Examine label/, image/, instance/ and classes.json of a training folder.
+    """Examine a training folder, laid out as ``training.layout`` says.
 
-    ``ignore`` holds label values that training will take as "no class". ``progress`` is called
-    with (done, total) after each example. Never raises for anything that is wrong with the data.
+    ``progress`` is called with (done, total) after each example. Never raises for anything that
+    is wrong with the data.
     """
     problems: list[Finding] = []
-    classes = _read_classes(folder, problems)
+    classes, ignore = _read_classes(folder, problems)
     examples = complete_examples(folder, problems)
+    sources = [files["source"] for files in examples.values() if "source" in files]
     found: list[_Example] = []
     pool = ThreadPoolExecutor(workers)
     try:
@@ -119,40 +124,62 @@ def check_folder(
     total = max(1, int(counts.sum()))
     named = dict(enumerate(classes.names)) if classes else {}
     shown = named or {int(value): str(value) for value in np.flatnonzero(counts)}
+    channels = _source_channels(sources)
     return Report(
         pairs=len(examples),
         sizes=dict(Counter(example.size for example in found if example.size)),
         shares={name: int(counts[value]) / total for value, name in shown.items()},
-        ignored=int(counts[[v for v in ignore if v not in named]].sum()) / total,
+        ignore=ignore,
+        ignored=int(counts[list(ignore)].sum()) / total,
+        source_channels=channels,
         problems=problems,
-        warnings=_warnings(folder, named, counts, found),
+        warnings=_warnings(folder, named, counts, found) + _source_warnings(found, channels),
     )
 
 
-def _read_classes(folder: Path, problems: list[Finding]) -> Classes | None:
-    path = folder / "classes.json"
+def _read_classes(folder: Path, problems: list[Finding]) -> tuple[Classes | None, tuple[int, ...]]:
+    """Return the classes, None if there are none to go by, and the label values to ignore."""
+    path = folder / CLASSES_FILE
+    has_source = (folder / "source").is_dir()
+    if has_source and not path.exists():
+        return None, ()
     fix = 'write {"classes": ["name of class 0", "name of class 1"]} to it'
     try:
         classes = read_classes(path)
+        ignore = read_ignored(path, len(classes))
     except FileNotFoundError:
         problems.append(Finding(path, "missing; the number of classes is unknown", fix))
+        return None, ()
     except ValueError as error:
         problems.append(Finding(path, str(error).removeprefix(f"{path}: "), fix))
+        return None, ()
+    if has_source and classes:
+        fix = "remove the file, or put label maps into label/ and remove source/"
+        problems.append(Finding(path, "names classes, but source/ holds pictures", fix))
+    elif not has_source and not classes:
+        fix = "name them, or rename label/ to source/ if it holds pictures"
+        problems.append(Finding(path, "names no class", fix))
+    elif len(classes) > NO_CLASS:
+        fix = f"merge them to at most {NO_CLASS}"
+        problems.append(Finding(path, f"names {len(classes)} classes", fix))
     else:
-        if len(classes) <= NO_CLASS:
-            return classes
-        problems.append(
-            Finding(path, f"names {len(classes)} classes", f"merge them to at most {NO_CLASS}")
-        )
-    return None
+        return classes or None, ignore
+    return None, ()
 
 
 def complete_examples(folder: Path, problems: list[Finding]) -> dict[str, dict[str, Path]]:
-    """Return name -> kind (label, image, instance) -> file for examples that lack nothing.
+    """Return name -> kind (a key of ``SUFFIXES``) -> file for examples that lack nothing.
 
     Appends to ``problems`` what is missing. Never raises for the contents of the folder.
     """
-    kinds = [kind for kind in SUFFIXES if kind != "instance" or (folder / kind).is_dir()]
+    try:
+        kinds = [input_kind(folder), "image"]
+    except ValueError:
+        fix = "a data set has one of the two; remove the other"
+        problems.append(Finding(folder, "has label/ and source/", fix))
+        kinds = ["label", "image"]
+    if (folder / "instance").is_dir():
+        kinds.append("instance")
     files = {kind: _list(folder / kind, problems) for kind in kinds}
     names = sorted(set().union(*files.values()))
     complete = {}
@@ -191,7 +218,8 @@ def _list(folder: Path, problems: list[Finding]) -> dict[str, Path]:
         below = [path.name for path in (folder.parent / "train", folder.parent / "val")
                  if (path / folder.name).is_dir()]  # fmt: skip
         fix = (
-            f"a training folder has label/NAME.png and image/NAME.jpg or .png; put them in {folder}"
+            "a training folder has label/NAME.png (or source/NAME.jpg or .png, where there are no "
+            f"labels) and image/NAME.jpg or .png; put them in {folder}"
         )
         if below:
             fix = f"check {' and '.join(below)} in {folder.parent} one by one"
@@ -204,7 +232,8 @@ def _examine(files: dict[str, Path], classes: Classes | None, ignore: tuple[int,
     """Read all files of one example and compare them."""
     example = _Example()
     photo = _read(read_photo, files["image"], classes, example)
-    label = _read(read_label_map, files["label"], classes, example)
+    kind = "source" if "source" in files else "label"
+    label = _read(read_photo if kind == "source" else read_label_map, files[kind], classes, example)
     instance = (
         _read(read_instance_map, files["instance"], classes, example)
         if "instance" in files
@@ -212,13 +241,18 @@ def _examine(files: dict[str, Path], classes: Classes | None, ignore: tuple[int,
     )
     if photo is not None:
         example.size = (photo.shape[1], photo.shape[0])
-    if label is not None:
+    if label is None:
+        return example
+    _check_size(files["image"], photo, files[kind], label, example)
+    if kind == "source":
+        example.coloured = None if is_grey(label) else files[kind]
+        example.dark = files[kind] if label.max() <= _BLACK else None
+    else:
         example.counts = np.bincount(label.ravel())
-        _check_size(files["image"], photo, files["label"], label, example)
         if classes:
-            _check_values(files["label"], label, len(classes), ignore, example)
-    if label is not None and instance is not None:
-        _check_size(files["instance"], instance, files["label"], label, example)
+            _check_values(files[kind], label, len(classes), ignore, example)
+    if instance is not None:
+        _check_size(files["instance"], instance, files[kind], label, example)
         if instance.shape == label.shape:
             example.repeats_label = np.array_equal(edge_map(instance), edge_map(label))
         if _is_8_bit(files["instance"]) and len(np.unique(instance)) <= _FEW_IDS:
@@ -265,7 +299,7 @@ def _colour_hint(path: Path, classes: Classes | None) -> str:
 def _check_size(
     path: Path, array: NDArray[Any] | None, label_path: Path, label: NDArray[Any], example: _Example
 ) -> None:
-    if array is None or array.shape[:2] == label.shape:
+    if array is None or array.shape[:2] == label.shape[:2]:
         return
     example.problems.append(
         Finding(
@@ -286,7 +320,10 @@ def _check_values(
         y, x = np.unravel_index(int((label == value).argmax()), label.shape)
         fix = "add the class to classes.json, or give these pixels another one"
         if value == NO_CLASS:
-            fix = "255 often means unlabelled: ignore it, or give these pixels a class of their own"
+            fix = (
+                '255 often means unlabelled: add "ignore": [255] to classes.json, or give these '
+                "pixels a class of their own"
+            )
         example.problems.append(
             Finding(
                 path,
@@ -333,6 +370,38 @@ def _warnings(
                 folder / "instance",
                 "all instance maps show the borders of the label maps and no others",
                 "remove the folder, or give neighbouring objects of one class ids of their own",
+            )
+        )
+    return warnings
+
+
+def _source_channels(sources: list[Path]) -> int | None:
+    """Return what training will take of the source images; None where there are none to read."""
+    try:
+        return source_channels(sources) if sources else None
+    except (MapError, OSError):
+        return None
+
+
+def _source_warnings(found: list[_Example], channels: int | None) -> list[Finding]:
+    warnings = []
+    coloured = [example.coloured for example in found if example.coloured]
+    if channels == 1 and coloured:
+        warnings.append(
+            Finding(
+                coloured[0],
+                f"has colours, like {len(coloured)} of {len(found)} source images, but the set is "
+                "read as grey",
+                "only their brightness is used; remove them if that isn't meant",
+            )
+        )
+    dark = [example.dark for example in found if example.dark]
+    if dark:
+        warnings.append(
+            Finding(
+                dark[0],
+                f"is all but black, like {len(dark)} of {len(found)} source images",
+                "save drawings with the values 0 and 255, not 0 and 1",
             )
         )
     return warnings

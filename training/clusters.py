@@ -8,7 +8,6 @@ the mean codes of a few typical photographs are kept, which say what goes togeth
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +16,11 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from tqdm import tqdm
 
+from model.codec import NO_CLASS
 from model.encode import encode_styles
 from model.encoder import Encoder
-from training.data import Example, Pair, load_example, resize_example
+from training.crops import CropRule, Example, resize_example
+from training.data import PairFolder, load_example
 
 STYLES_PER_CLASS = 10
 TYPICAL_SCENES = 16
@@ -38,19 +39,18 @@ class FoundStyles:
     """(P, classes, C) mean codes of P typical photographs, P at most ``TYPICAL_SCENES``."""
 
 
-def find_styles(
-    encoder: Encoder, pairs: Sequence[Pair], label_count: int, side: int
-) -> FoundStyles:
-    """Encode every photograph at a shorter side of ``side`` pixels and cluster the codes.
+def find_styles(encoder: Encoder, data: PairFolder, rule: CropRule) -> FoundStyles:
+    """Encode every photograph at the size that ``rule`` usually gives it and cluster the codes.
 
-    Classes that never occur are absent from the clusters. Raises MapError for an unusable example.
+    Classes that never occur are absent from the clusters; without labels all instances are of
+    class 0. Raises MapError for an unusable example.
     """
     codes: dict[int, list[NDArray[np.float32]]] = {}
-    means = np.full((len(pairs), label_count, encoder.spec.output_channels), np.nan, np.float32)
-    for mean, pair in zip(means, tqdm(pairs, desc="styles", unit="img"), strict=True):
-        example = load_example(pair, label_count)
-        factor = side / min(example.label.shape)
-        size = [round(length * factor) for length in example.label.shape]
+    classes = max(1, len(data.classes))
+    means = np.full((len(data.pairs), classes, encoder.spec.output_channels), np.nan, np.float32)
+    for mean, pair in zip(means, tqdm(data.pairs, desc="styles", unit="img"), strict=True):
+        example = load_example(pair, data.input(), data.ignore)
+        size = rule.usual_size(*example.size)
         found: dict[int, list[NDArray[np.float32]]] = {}
         for label, code in instance_codes(encoder, resize_example(example, *size)):
             found.setdefault(label, []).append(code)
@@ -76,12 +76,13 @@ def _typical(means: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def instance_codes(encoder: Encoder, example: Example) -> list[tuple[int, NDArray[np.float32]]]:
-    """Return (class id, code) of every instance of the example that is large enough."""
+    """Return (class id, code) of every instance of a class that is large enough."""
     _, first, areas = np.unique(example.index, return_index=True, return_counts=True)
-    labels = example.label.ravel()[first]
+    has_labels = example.label.ndim == 2
+    labels = example.label.ravel()[first] if has_labels else np.zeros(len(first), np.uint8)
     codes = encode_styles(encoder, example.image, example.index)
-    large = areas >= MINIMUM_SHARE * example.index.size
-    return list(zip(labels[large].tolist(), codes[large], strict=True))
+    taken = (areas >= MINIMUM_SHARE * example.index.size) & (labels != NO_CLASS)
+    return list(zip(labels[taken].tolist(), codes[taken], strict=True))
 
 
 def _centres(codes: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,12 +11,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from model.spec import Norm
 
 Gan = Literal["lsgan", "hinge", "vanilla"]
+Resize = Literal[
+    "random_scale", "resize_and_crop", "scale_width", "scale_width_and_crop", "crop", "none"
+]
 PerceptualNetwork = Literal["vgg19", "squeezenet", "squeezenet+vgg16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
-def _setting(default: Any, text: str) -> Any:
-    """A field whose help text is also that of its command-line option."""
-    return field(default=default, metadata={"help": text})
+def _setting(default: Any, text: str, *, option: bool = False) -> Any:
+    """A field with its help text; ``option`` gives it a command-line option of its own."""
+    return field(default=default, metadata={"help": text, "option": option})
 
 
 @dataclass(frozen=True)
@@ -28,26 +32,40 @@ class TrainConfig:
     """
 
     data: str
-    images: int = _setting(20_000, "Length of the run in images seen.")
+    images: int = _setting(20_000, "Length of the run in images seen.", option=True)
     decay: float = _setting(0.5, "Share of the run, at its end, with a falling learning rate.")
-    batch: int = _setting(1, "Images per step.")
-    crop: int = _setting(256, "Side of the square training crops in pixels.")
+    batch: int = _setting(1, "Images per step.", option=True)
+    crop: int = _setting(256, "Side of the square training crops in pixels.", option=True)
     scale: tuple[int, int] = _setting(
-        (256, 384), "Photos are resized to a random shorter side in this range, then cropped."
+        (256, 384),
+        "Photos are resized to a random shorter side in this range, then cropped.",
+        option=True,
     )
-    width: int = _setting(32, "Channels of the generator at full resolution.")
-    downsamplings: int = _setting(3, "Stride-2 layers of the generator.")
-    blocks: int = _setting(6, "Residual blocks of the generator.")
+    resize: Resize = _setting(
+        "random_scale",
+        "How photos become crops: random_scale; as in the reference with --scale in place of its "
+        "loadSize (resize_and_crop: that square; scale_width: that width); crop alone; or none. "
+        "Sides always end at legal multiples.",
+        option=True,
+    )
+    warp: float = _setting(
+        0.0, "Share of the crops that are warped, maps and photo alike (not in the paper)."
+    )
+    width: int = _setting(32, "Channels of the generator at full resolution.", option=True)
+    downsamplings: int = _setting(3, "Stride-2 layers of the generator.", option=True)
+    blocks: int = _setting(6, "Residual blocks of the generator.", option=True)
     enhancers: int = _setting(
-        0, "Local enhancers around the generator; each doubles its resolution."
+        0, "Local enhancers around the generator; each doubles its resolution.", option=True
     )
     enhancer_blocks: int = _setting(3, "Residual blocks of each local enhancer.")
     enhancer_alone: int = _setting(
         0, "Images for which the enhancers train before the generator inside them joins."
     )
-    styles: int = _setting(3, "Channels of the style code per instance; 0 = no styles.")
+    styles: int = _setting(
+        3, "Channels of the style code per instance; 0 = no styles.", option=True
+    )
     norm: Norm = _setting(
-        "instance", "instance as published; batch keeps the brightness of style codes."
+        "instance", "instance as published; batch keeps the brightness of style codes.", option=True
     )
     freeze_norms: bool = _setting(
         False, "Keep batch norm statistics as they are; for runs that start from another one."
@@ -57,12 +75,16 @@ class TrainConfig:
     adversarial: float = _setting(1.0, "Weight of the adversarial loss; 0 = no discriminator.")
     gan: Gan = _setting("lsgan", "Adversarial loss: least squares as published, or another.")
     feature_matching: float = _setting(10.0, "Weight of the feature-matching loss.")
-    perceptual: float = _setting(10.0, "Weight of the perceptual loss; 0 = none.")
+    perceptual: float = _setting(10.0, "Weight of the perceptual loss; 0 = none.", option=True)
     perceptual_network: PerceptualNetwork = _setting(
-        "vgg19", "Where it compares: vgg19 as published; squeezenet is the fastest on a CPU."
+        "vgg19",
+        "Where it compares: vgg19 as published; squeezenet is the fastest on a CPU.",
+        option=True,
     )
     perceptual_weights: str | None = _setting(
-        None, "Folder with that network's weights; without it they are downloaded once."
+        None,
+        "Folder with that network's weights; without it they are downloaded once.",
+        option=True,
     )
     l1: float = _setting(0.0, "Weight of an L1 loss on pixels, which blurs (not in the paper).")
     colour: float = _setting(
@@ -71,16 +93,30 @@ class TrainConfig:
     style_colour: float = _setting(
         0.0, "Weight of an L1 loss that ties a 3-channel style code to its object's mean colour."
     )
-    learning_rate: float = _setting(2e-4, "Step size of Adam.")
+    learning_rate: float = _setting(2e-4, "Step size of Adam.", option=True)
     ema_images: int = _setting(2_000, "Half-life in images of the averaged weights that ship.")
-    init: str | None = _setting(None, "Run folder whose networks this run starts from.")
-    precision: str = _setting(
-        "float32", "float32, or bfloat16 where the processor computes it natively."
+    init: str | None = _setting(
+        None, "Run folder whose networks this run starts from.", option=True
     )
-    seed: int = _setting(0, "Decides initial weights, order and crops.")
-    checkpoint_every: int = _setting(1_000, "Images between checkpoints and sample sheets.")
-    workers: int = _setting(1, "Processes that load images.")
-    device: str = _setting("auto", "cpu, cuda, or auto = cuda where there is one.")
+    precision: Precision = _setting(
+        "float32",
+        "Of convolutions; norms, losses and weights stay float32. GPUs: float16.",
+        option=True,
+    )
+    compile: bool = _setting(
+        False,
+        "Compile the networks first: a minute or more at the start, faster steps after.",
+        option=True,
+    )
+    checkpoint_blocks: bool = _setting(
+        False, "Compute residual blocks twice instead of keeping their activations in memory."
+    )
+    seed: int = _setting(0, "Decides initial weights, order and crops.", option=True)
+    checkpoint_every: int = _setting(
+        1_000, "Images between checkpoints and sample sheets.", option=True
+    )
+    workers: int = _setting(1, "Processes that load images.", option=True)
+    device: str = _setting("auto", "cpu, cuda, or auto = cuda where there is one.", option=True)
 
     def __post_init__(self) -> None:
         """Raise ValueError for a setting that is none of its choices, or fits no other."""
@@ -92,6 +128,9 @@ class TrainConfig:
             choices, value = get_args(kind), getattr(self, name)
             if get_origin(kind) is Literal and value not in choices:
                 raise ValueError(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+        for name in ("images", "batch", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
 
     def save(self, path: Path) -> None:
         """Write the settings as JSON."""
@@ -103,3 +142,34 @@ class TrainConfig:
         data = json.loads(path.read_text(encoding="utf-8"))
         data["scale"] = tuple(data["scale"])
         return cls(**data)
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE`` for any setting; two numbers are written ``256,384``.
+
+    Raises ValueError for an unknown name or a value of another kind.
+    """
+    name, _, value = text.partition("=")
+    name = name.strip().replace("-", "_")
+    kinds = get_type_hints(TrainConfig)
+    known = [f.name for f in dataclasses.fields(TrainConfig) if f.metadata]
+    if name not in known:
+        raise ValueError(f"no setting {name!r}; there are {', '.join(known)}")
+    try:
+        return name, _parse(kinds[name], value.strip())
+    except ValueError as error:
+        raise ValueError(f"{name} can't be {value!r}: {error}") from None
+
+
+def _parse(kind: Any, text: str) -> Any:
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise ValueError("write true or false")
+        return words[text.lower()]
+    if kind in {int, float}:
+        return kind(text)
+    if kind == tuple[int, int]:
+        first, second = text.split(",")
+        return int(first), int(second)
+    return text

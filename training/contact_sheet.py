@@ -13,6 +13,7 @@ from model.codec import NO_CLASS, connected_regions, edge_map
 from model.errors import MapError
 from model.image_io import read_instance_map, read_label_map, read_photo
 from training.check import complete_examples
+from training.layout import CLASSES_FILE
 
 CELL = 256
 """Width of one picture on the sheet in pixels."""
@@ -23,8 +24,9 @@ GAP = 8
 def write_contact_sheet(folder: Path, path: Path, count: int = 16) -> None:
     """Write a PNG with up to ``count`` examples, spread evenly over the folder, two per row.
 
-    Each shows the label map in its display colours, the borders between instances (without
-    instance maps: between connected regions) and the photograph. Examples that can't be read are
+    Each shows the label map in its display colours or the source image, the borders between
+    instances (without instance maps: between connected regions of the label map) and the
+    photograph. Examples that can't be read are
     left out; ``check_folder`` names them. Raises ValueError when none can be shown.
     """
     classes = _classes(folder)
@@ -42,10 +44,10 @@ def write_contact_sheet(folder: Path, path: Path, count: int = 16) -> None:
 def _classes(folder: Path) -> Classes:
     """Return the folder's classes, or colours for any label if they can't be used."""
     try:
-        classes = read_classes(folder / "classes.json")
+        classes = read_classes(folder / CLASSES_FILE)
     except (FileNotFoundError, ValueError):
         classes = None
-    if classes is None or len(classes) > NO_CLASS:
+    if not classes or len(classes) > NO_CLASS:
         return Classes(("",) * NO_CLASS, tuple(distinct_colours(NO_CLASS)))
     return classes
 
@@ -53,12 +55,16 @@ def _classes(folder: Path) -> Classes:
 def _strip(files: dict[str, Path], classes: Classes) -> list[NDArray[np.uint8]] | None:
     """Draw one example: three pictures of width CELL, which may differ in height."""
     try:
-        label = np.minimum(read_label_map(files["label"]), NO_CLASS).astype(np.uint8)
-        ids = (
-            read_instance_map(files["instance"])
-            if "instance" in files
-            else connected_regions(label)
-        )
+        if "source" in files:
+            label = read_photo(files["source"])
+        else:
+            label = np.minimum(read_label_map(files["label"]), NO_CLASS).astype(np.uint8)
+        if "instance" in files:
+            ids = read_instance_map(files["instance"])
+        elif "source" in files:
+            ids = np.zeros(label.shape[:2], np.int32)  # a picture without instances is a single one
+        else:
+            ids = connected_regions(label)
         photo = read_photo(files["image"])
     except (MapError, OSError):
         return None

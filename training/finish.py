@@ -6,11 +6,11 @@ from pathlib import Path
 
 from model.bundle import Bundle
 from model.checkpoint import write_weights
-from model.classes import read_classes
 from model.encoder import Encoder
 from training.clusters import find_styles
 from training.config import TrainConfig
-from training.data import PairDataset, find_pairs
+from training.crops import crop_rule
+from training.data import PairDataset, find_pairs, open_folder
 from training.norms import settle_norms
 from training.state import TrainingState
 
@@ -20,26 +20,25 @@ def write_bundle(state: TrainingState, config: TrainConfig, folder: Path, name: 
 
     Raises BundleError when ``folder`` exists and is not empty.
     """
-    data = Path(config.data)
-    classes = read_classes(data / "classes.json")
-    pairs = find_pairs(data)
+    data, rule = open_folder(Path(config.data)), crop_rule(config)
+    dataset = PairDataset(data, rule, config.seed)
     if not config.freeze_norms:
-        dataset = PairDataset(pairs, len(classes), config.crop, config.scale, config.seed)
         settle_norms(state, config, dataset)
     generator = state.averaged["generator"]
     encoder = state.averaged["encoder"] if state.encoder else None
     assert encoder is None or isinstance(encoder, Encoder)
     styles = None
     if encoder is not None:
-        side = sum(config.scale) // 2
-        styles = find_styles(encoder, pairs, len(classes), side)
+        styles = find_styles(encoder, data, rule)
+    height, width = dataset[0]["index"].shape
     bundle = Bundle(
         name=name,
         input=state.input,
         generator=state.generator.spec,
         encoder=state.encoder.spec if state.encoder else None,
-        classes=classes,
-        trained_size=(config.crop, config.crop),
+        classes=data.classes,
+        ignore_labels=data.ignore,
+        trained_size=(width, height),
         styles=styles.clusters if styles else {},
         scene_styles=styles.scenes if styles else None,
     )

@@ -39,16 +39,19 @@ SQUEEZENET = WeightFile(
 )
 
 
-def perceptual_loss(network: PerceptualNetwork, folder: Path | None = None) -> nn.Module:
+def perceptual_loss(
+    network: PerceptualNetwork, folder: Path | None = None, *, pretrained: bool = True
+) -> nn.Module:
     """Return the loss of this name: two batches (N, 3, H, W) in [-1, 1] -> scalar float32.
 
-    The weights come from ``folder``, or else are downloaded once into torch.hub's folder.
+    The weights come from ``folder``, or else are downloaded once into torch.hub's folder. Without
+    ``pretrained`` they are random, for measurements of time and memory.
     Raises FileNotFoundError when they can't be had, ValueError when they are not what they
     should be.
     """
     if network == "vgg19":
-        return VGG19Loss(folder)
-    return SqueezeNetLoss(folder, vgg16=network == "squeezenet+vgg16")
+        return VGG19Loss(folder, pretrained=pretrained)
+    return SqueezeNetLoss(folder, vgg16=network == "squeezenet+vgg16", pretrained=pretrained)
 
 
 class VGG19Loss(nn.Module):
@@ -61,10 +64,12 @@ class VGG19Loss(nn.Module):
     """relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1."""
     WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, pretrained: bool = True) -> None:
         super().__init__()
-        plan = (64, 64, 0, 128, 128, 0, *[256] * 4, 0, *[512] * 4, 0, 512)
-        self.network = load_weights(_vgg(plan), VGG19, folder).requires_grad_(False)
+        self.network = _vgg((64, 64, 0, 128, 128, 0, *[256] * 4, 0, *[512] * 4, 0, 512))
+        if pretrained:
+            load_weights(self.network, VGG19, folder)
+        self.requires_grad_(False)
 
     def forward(self, fake: Tensor, real: Tensor) -> Tensor:
         """Sum over the taps of weight * mean|fake - real| (scalar float32)."""
@@ -90,12 +95,16 @@ class SqueezeNetLoss(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, folder: Path | None = None, *, vgg16: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, vgg16: bool = False, pretrained: bool = True
+    ) -> None:
         super().__init__()
-        self.squeezenet = load_weights(_squeezenet(), SQUEEZENET, folder)
-        self.vgg16 = None
-        if vgg16:
-            self.vgg16 = load_weights(_vgg((64, 64, 0, 128, 128)), VGG16, folder)
+        self.squeezenet = _squeezenet()
+        self.vgg16 = _vgg((64, 64, 0, 128, 128)) if vgg16 else None
+        if pretrained:
+            load_weights(self.squeezenet, SQUEEZENET, folder)
+            if self.vgg16:
+                load_weights(self.vgg16, VGG16, folder)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
         self.requires_grad_(False)

@@ -9,12 +9,15 @@ gradients go to different networks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,19 @@ class Processes:
         parts = torch.split(flat, [g.numel() for g in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process what the first one has, so that only its folder must be right."""
+        if self.count > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
+
+    def share_object(self, value: T) -> T:
+        """Return the first process's value in all of them."""
+        values = [value]
+        if self.count > 1:
+            distributed.broadcast_object_list(values, 0)
+        return values[0]
 
     def any_wants(self, wish: bool, device: torch.device) -> bool:
         """Whether the wish holds in any process, so that all of them stop at the same step."""

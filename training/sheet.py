@@ -13,6 +13,7 @@ from model.classes import Classes
 from model.codec import to_pixels
 from model.inputs import network_input
 from training.data import PairDataset
+from training.files import replacing
 from training.state import TrainingState
 
 ROWS = 6
@@ -23,8 +24,9 @@ def write_sheet(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Write a PNG with a row per example: label map, synthesised photograph, real photograph.
 
-    Uses the averaged weights and styles encoded from the real photograph. Returns the
-    synthesised and the real photographs, each (rows, H, W, 3).
+    Uses the averaged weights and styles encoded from the real photograph. Where sizes differ,
+    the upper left part that all have in common is shown. Returns the synthesised and the real
+    photographs, each (rows, H, W, 3).
     """
     device = next(state.averaged.parameters()).device
     maps, fakes, reals = [], [], []
@@ -42,6 +44,12 @@ def write_sheet(
         fakes.append(to_pixels(fake[0].float().cpu().numpy()))
         reals.append(example["image"].numpy().transpose(1, 2, 0))
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = [np.vstack(column) for column in (maps, fakes, reals)]
-    Image.fromarray(np.hstack(columns)).save(path)
-    return np.stack(fakes), np.stack(reals)
+    height, width = np.min([real.shape[:2] for real in reals], axis=0)
+    columns = [
+        np.stack([picture[:height, :width] for picture in column])
+        for column in (maps, fakes, reals)
+    ]
+    sheet = Image.fromarray(np.hstack([np.vstack(list(column)) for column in columns]))
+    with replacing(path) as temporary:
+        sheet.save(temporary, "PNG")
+    return columns[1], columns[2]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,56 +17,25 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from model.discriminator import MultiscaleDiscriminator
-from model.encoder import Encoder
-from model.generator import build_generator
-from model.layers import init_weights
-from model.spec import DiscriminatorSpec, EncoderSpec, GeneratorSpec, InputSpec
+from model.spec import InputSpec
 from training.config import TrainConfig
+from training.files import replacing
+from training.networks import Networks
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
-class TrainingState:
+class TrainingState(Networks):
     """Networks and optimisers of one run, and how many images it has seen."""
 
-    def __init__(self, config: TrainConfig, label_count: int, device: torch.device) -> None:
-        """Draw fresh weights from ``config.seed``."""
-        torch.manual_seed(config.seed)
-        self.input = InputSpec(label_count, edges=True, style_channels=config.styles)
-        condition = label_count + 1
-        self.generator = build_generator(
-            GeneratorSpec(
-                "local" if config.enhancers else "global",
-                self.input.channels,
-                width=config.width,
-                downsamplings=config.downsamplings,
-                blocks=config.blocks,
-                enhancers=config.enhancers,
-                enhancer_blocks=config.enhancer_blocks if config.enhancers else 0,
-                norm=config.norm,
-            )
-        )
-        self.encoder = None
-        if config.styles:
-            self.encoder = Encoder(EncoderSpec(output_channels=config.styles, norm=config.norm))
-        self.discriminator = MultiscaleDiscriminator(
-            DiscriminatorSpec(
-                condition + 3,
-                width=config.discriminator_width,
-                scales=config.discriminator_scales,
-            )
-        )
-        self.trained = nn.ModuleDict({"generator": self.generator})
-        if self.encoder:
-            self.trained["encoder"] = self.encoder
-        for network in (self.trained, self.discriminator):
-            network.apply(init_weights)
-            # Convolutions run faster with channels last, on the CPU as on tensor cores.
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, config: TrainConfig, spec: InputSpec, device: torch.device) -> None:
+        """Draw fresh weights from ``config.seed`` for networks that take ``spec``."""
+        super().__init__(config, spec, device)
         self.averaged = copy.deepcopy(self.trained).requires_grad_(False).eval()
         self.optimizer_g = _adam(self.trained, config)
         self.optimizer_d = _adam(self.discriminator, config)
+        # Gradients of float16 would vanish without a factor, which follows what they allow.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self.position = 0
         """Images seen so far."""
 
@@ -81,17 +49,19 @@ class TrainingState:
             torch._foreach_lerp_(_floats(self.averaged), _floats(self.trained), 1.0 - beta)
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint; an interrupted or failed write leaves the previous one."""
-        temporary = folder / f".{CHECKPOINT}.{os.getpid()}"
-        try:
+        """Write the checkpoint; an interrupted or failed write leaves the previous one.
+
+        Raises OSError naming the file, for instance when the disk is full.
+        """
+        with replacing(folder / CHECKPOINT) as temporary:
             save_file(
-                {name: t.detach().cpu().contiguous() for name, t in self._tensors()},
+                {name: t.detach().cpu().contiguous() for name, t in self.tensors()},
                 temporary,
-                metadata={"position": json.dumps(self.position)},
+                metadata={
+                    "position": json.dumps(self.position),
+                    "scaler": json.dumps(self.scaler.state_dict()),
+                },
             )
-            temporary.replace(folder / CHECKPOINT)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load(self, folder: Path) -> None:
         """Restore a checkpoint written by ``save``.
@@ -100,10 +70,14 @@ class TrainingState:
         """
         with safetensors.safe_open(folder / CHECKPOINT, "pt") as saved:
             names = set(saved.keys())
-            for name, tensor in self._tensors():
+            for name, tensor in self.tensors():
                 _check_fits(folder, saved, names, name, tensor)
                 tensor.data.copy_(saved.get_tensor(name))
-            self.position = json.loads(saved.metadata()["position"])
+            metadata = saved.metadata()
+        self.position = json.loads(metadata["position"])
+        scaler = json.loads(metadata.get("scaler", "{}"))
+        if scaler and self.scaler.is_enabled():  # a run may change its precision on the way
+            self.scaler.load_state_dict(scaler)
 
     def start_from(self, folder: Path) -> None:
         """Take over another run's networks, current and averaged, with fresh optimisers.
@@ -114,7 +88,7 @@ class TrainingState:
         """
         with safetensors.safe_open(folder / CHECKPOINT, "pt") as saved:
             names = set(saved.keys())
-            for name, tensor in self._tensors():
+            for name, tensor in self.tensors():
                 if name.startswith("optimizer") or _belongs_to_new_part(name, names):
                     continue
                 _check_fits(folder, saved, names, name, tensor)
@@ -135,7 +109,7 @@ class TrainingState:
             for tensor in state.values():
                 tensor.zero_()
 
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of the run under its name in the checkpoint file."""
         for part, network in (
             ("trained", self.trained),
@@ -182,7 +156,7 @@ def _adam(network: nn.Module, config: TrainConfig) -> torch.optim.Adam:
     )
     for parameter in parameters:
         optimizer.state[parameter] = {
-            "step": torch.zeros(()),
+            "step": torch.zeros((), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
             "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,23 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class EngineInput:
-    """A batch of N scenes of one legal size; one-hot, edges and styles are made by the engine."""
+    """A batch of N scenes of one size, any from one pixel on.
+
+    Padding, one-hot labels, edges and styles are made by the engine.
+    """
 
     label: NDArray[np.uint8]
-    """(N, H, W) class ids; 255 = no class."""
-    instance: NDArray[np.int32]
-    """(N, H, W) instance ids."""
+    """(N, H, W) class ids, 255 = no class; (N, H, W, C) source images for models without labels."""
+    instance: NDArray[np.int32] | None = None
+    """(N, H, W) instance ids; models without edges do not look at them."""
     style_index: NDArray[np.int32] | None = None
     """(N, H, W) rows of ``style_table``; None for models without styles."""
     style_table: NDArray[np.float32] | None = None
     """(N, M, C) codes; rows beyond a scene's own objects are unused."""
+
+    def feeds(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The arrays that a graph with inputs of these names takes."""
+        return {name: getattr(self, name) for name in names}
 
 
 class Engine(Protocol):

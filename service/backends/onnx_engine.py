@@ -1,44 +1,37 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on a processor or an NVIDIA GPU."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.bundle import Bundle
+from model.bundle import Bundle, Precision
+from model.onnx_graph import Device, OnnxGraph
 from service.backends.base import EngineInput
-
-PROVIDER = "CPUExecutionProvider"
 
 
 class OnnxEngine:
-    """Runs a bundle's ``generator.onnx``: integers in, pixels out."""
+    """Runs one of a bundle's ONNX graphs: integers in, pixels out."""
 
-    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        """Load the graph; raises BundleError without one, RuntimeError on another provider."""
-        import onnxruntime
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 0,
+        precision: Precision = "float32",
+        device: Device = "CPU",
+    ) -> None:
+        """Load the graph.
 
-        entry = bundle.engine("onnx")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Idle worker threads would otherwise spin between requests and starve PNG encoding.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            bundle.path(entry.file), options, providers=[PROVIDER]
-        )
-        # ONNX Runtime falls back to another provider in silence.
-        if self._session.get_providers() != [PROVIDER]:
-            raise RuntimeError(f"asked for {PROVIDER}, got {self._session.get_providers()}")
-        self.name = f"onnx CPU {entry.precision}"
+        Raises BundleError without one, ImportError naming the extra, RuntimeError when the device
+        cannot be had.
+        """
+        self._graph = OnnxGraph(bundle.path(bundle.engine("onnx", precision).file), threads, device)
+        self.name = f"onnx {device} {precision}"
 
     def run(self, batch: EngineInput) -> NDArray[np.uint8]:
         """Synthesise photographs: (N, H, W, 3) uint8 RGB."""
-        feeds = {"label": batch.label, "instance": batch.instance}
-        if batch.style_index is not None and batch.style_table is not None:
-            feeds |= {"style_index": batch.style_index, "style_table": batch.style_table}
-        (image,) = self._session.run(["image"], feeds)
-        return np.asarray(image, np.uint8)
+        return self._graph.run(batch.feeds(self._graph.inputs))
 
     def close(self) -> None:
         """Free the session."""
-        del self._session
+        del self._graph

@@ -13,8 +13,11 @@ class TorchEngine:
     """Runs a bundle's weights through the networks of ``model``."""
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
-        """Load the weights; raises BundleError."""
-        import torch
+        """Load the weights; raises BundleError, ImportError naming the extra."""
+        try:
+            import torch
+        except ImportError as error:
+            raise ImportError("torch is not installed: pip install hdsynth[export]") from error
 
         from model.checkpoint import load_generator
         from model.synthesis import Synthesis

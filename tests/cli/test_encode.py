@@ -12,10 +12,14 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from cli.main import cli
-from model.bundle import load_bundle
-from model.checkpoint import load_encoder, load_generator
+from model.bundle import Bundle, load_bundle
+from model.checkpoint import load_encoder, load_generator, write_weights
+from model.classes import Classes
+from model.encoder import Encoder
+from model.generator import build_generator
 from model.inputs import network_input
 from model.scenes import draw_scene
+from model.spec import EncoderSpec, GeneratorSpec, InputSpec
 from model.synthesis import to_pixels
 
 
@@ -154,3 +158,49 @@ def test_import_checkpoint_names_bad_clusters(tmp_path: Path) -> None:
     assert done.exit_code == 4
     assert "clusters.npy: cannot be read as style clusters" in done.output
     assert not (tmp_path / "b").exists()
+
+
+@pytest.fixture
+def picture_bundle(tmp_path: Path) -> Path:
+    """A small random model without labels, which starts from grey pictures, with styles."""
+    torch.manual_seed(0)
+    spec = InputSpec(0, edges=False, style_channels=3, image_channels=1)
+    # Instance norm would remove a code that is the same all over a picture.
+    network = GeneratorSpec("global", 4, width=4, downsamplings=2, blocks=1, norm="batch")
+    generator = build_generator(network)
+    encoder = Encoder(EncoderSpec(width=4, downsamplings=2))
+    bundle = Bundle(
+        "pictures", spec, network, Classes((), ()), encoder.spec,
+        styles={0: np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)},
+        scene_styles=np.zeros((2, 1, 3), np.float32),
+    )  # fmt: skip
+    write_weights(bundle, tmp_path / "pictures", generator, encoder, "# pictures\n")
+    return tmp_path / "pictures"
+
+
+def test_without_labels_a_photograph_has_one_style(scene: Path, picture_bundle: Path) -> None:
+    """Its code stands for the whole picture, unless an instance map divides it."""
+    photo, out = scene / "image" / "a.png", scene / "styles.json"
+    assert hdsynth("encode", photo, "--model", picture_bundle, "-o", out).exit_code == 0
+    styles = json.loads(out.read_text())
+    assert styles.keys() == {"instances"}
+    assert styles["instances"].keys() == {"0"}
+    (scene / "source").mkdir()
+    Image.open(photo).save(scene / "source" / "a.jpg")
+    photos = []
+    for options in (["--styles", out], ["--seed", "1"]):
+        done = hdsynth(
+            "synthesize", scene / "source", "-o", scene / "out", "--model", picture_bundle,
+            "--backend", "torch", *options,
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        photos.append(np.asarray(Image.open(scene / "out" / "a.png")))
+    assert photos[0].shape == (64, 80, 3)
+    assert not np.array_equal(photos[0], photos[1])
+    done = hdsynth("encode", photo, "--instance", scene / "instance" / "a.png",
+                   "--model", picture_bundle, "-o", out)  # fmt: skip
+    assert len(json.loads(out.read_text())["instances"]) > 1
+    done = hdsynth("encode", photo, "--per", "class", "--model", picture_bundle, "-o", out)
+    assert done.exit_code == 2
+    assert "no classes" in done.output
+    assert "grey picture" in hdsynth("bundle", "show", picture_bundle).output

@@ -54,3 +54,13 @@ def test_same_names_and_empty_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no PNG label maps"):
         find_maps([tmp_path / "empty"], None)
+
+
+def test_models_without_labels_take_pictures(tmp_path: Path) -> None:
+    """``source/`` is looked for instead of ``label/``, and photographs of any kind are found."""
+    touch(tmp_path / "source/a.jpg", tmp_path / "source/b.png", tmp_path / "label/c.png")
+    found = find_maps([tmp_path], None, "source")
+    assert [path.name for path, _ in found] == ["a.jpg", "b.png"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no PNG, JPEG or WebP source images"):
+        find_maps([tmp_path / "empty"], None, "source")

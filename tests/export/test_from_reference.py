@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from export.build import add_onnx_engine
+from export.build import add_engines
 from export.from_reference import CITYSCAPES, bundle_from_reference, read_label_names
 from model.bundle import BundleError
 from model.classes import Classes, distinct_colours
@@ -24,7 +24,7 @@ def test_checkpoint_to_engine(tmp_path: Path) -> None:
     """The imported engine gives the recorded output of the reference, rounded to pixels."""
     recorded = np.load(PARITY / "local.npz")
     bundle_from_reference(PARITY / "local.pth", None, ELEVEN, tmp_path / "b", "street")
-    bundle = add_onnx_engine(tmp_path / "b", sizes=((64, 64),))
+    bundle = add_engines(tmp_path / "b", precisions=("float32",), sizes=((64, 64),))
     engine = onnxruntime.InferenceSession(
         bundle.path("generator.onnx"), providers=["CPUExecutionProvider"]
     )
@@ -125,7 +125,7 @@ def test_full_size_network_takes_a_2048x1024_map(tmp_path: Path) -> None:
     bundle_from_reference(
         tmp_path / "g.pth", None, read_label_names("cityscapes"), tmp_path / "b", "c"
     )
-    bundle = add_onnx_engine(tmp_path / "b", sizes=((64, 64),))
+    bundle = add_engines(tmp_path / "b", precisions=("float32",), sizes=((64, 64),))
     engine = onnxruntime.InferenceSession(
         bundle.path("generator.onnx"), providers=["CPUExecutionProvider"]
     )

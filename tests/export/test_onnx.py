@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import export.build
-from export.build import add_onnx_engine
+from export.build import add_engines
 from export.parity import (
     ParityError,
     check_parity,
@@ -102,7 +102,7 @@ def test_a_poor_engine_is_refused_and_leaves_the_bundle_as_it_was(
         lambda *a, **k: dataclasses.replace(measure_parity(*a, **k), within_one=0.9, maximum=40.0),
     )
     with pytest.raises(ParityError, match=r"90\.00 %.*worst difference 40"):
-        add_onnx_engine(folder, sizes=((32, 32),))
+        add_engines(folder, precisions=("float32",), sizes=((32, 32),))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 

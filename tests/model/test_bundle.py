@@ -14,6 +14,7 @@ import torch
 
 from model.bundle import DESCRIPTION, BundleError, describe, load_bundle
 from model.checkpoint import load_encoder, load_generator
+from model.spec import InputSpec
 
 
 @pytest.fixture
@@ -110,3 +111,10 @@ def test_absent_engine_says_how_to_add_it(folder: Path) -> None:
     edit(folder, lambda d: d.update(engines=[]))
     with pytest.raises(BundleError, match="hdsynth export"):
         load_bundle(folder).engine("onnx")
+
+
+def test_source_images_are_grey_or_rgb() -> None:
+    """Another number of channels is refused by name."""
+    assert InputSpec(0, edges=False, image_channels=1).channels == 1
+    with pytest.raises(ValueError, match="image_channels is 4"):
+        InputSpec(0, image_channels=4)

@@ -16,6 +16,7 @@ from model.codec import (
     network_input,
     pad_reflect,
     prepare_maps,
+    prepare_source,
     to_pixels,
 )
 from model.errors import MapError
@@ -60,6 +61,22 @@ def test_tensor_and_numpy_expansion_are_equal() -> None:
     for n in range(2):
         wanted = network_input(spec, label[n], ids[n], ids[n], table[n])
         assert np.array_equal(tensor[n].numpy(), wanted)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("edges", [True, False])
+def test_source_images_take_the_place_of_labels(channels: int, edges: bool) -> None:
+    """Without labels the picture itself is the input, in [-1, 1]; numpy and torch agree."""
+    values = np.arange(2 * 16 * 16 * channels) % 256
+    image = values.astype(np.uint8).reshape(2, 16, 16, channels)
+    ids = np.random.default_rng(0).integers(0, 5, (2, 16, 16)).astype(np.int32)
+    spec = InputSpec(0, edges=edges, image_channels=channels)
+    tensor = inputs.network_input(spec, torch.from_numpy(image), torch.from_numpy(ids)).numpy()
+    assert tensor.shape == (2, spec.channels, 16, 16)
+    assert tensor[0, 0, 0, 0] == -1
+    assert tensor[:, :channels].max() == 1
+    for n in range(2):
+        assert np.array_equal(tensor[n], network_input(spec, image[n], ids[n]))
 
 
 def test_half_precision_expansion_keeps_every_edge() -> None:
@@ -129,6 +146,35 @@ def test_regions_stand_in_for_a_missing_instance_map() -> None:
     assert connected_regions(label)[0, 0] != connected_regions(label)[0, 2]
 
 
+def test_a_source_image_without_instances_is_one_object() -> None:
+    """A style code then stands for the whole picture, and there is no border in it."""
+    image = np.zeros((4, 6, 3), np.uint8)
+    maps = prepare_source(image)
+    assert maps.size == (4, 6)
+    assert maps.object_ids.tolist() == [0]
+    assert maps.object_labels.tolist() == [0]
+    assert not maps.index.any()
+    assert not edge_map(maps.instance).any()
+
+
+def test_a_source_image_may_come_with_instances() -> None:
+    """Every instance is an object; ``prepare_maps`` does the same for a model without labels."""
+    image = np.zeros((1, 3, 1), np.uint8)
+    ids = np.array([[7, 33008, 7]])
+    for maps in (prepare_source(image, ids), prepare_maps(image, ids, 0)):
+        assert maps.object_ids.tolist() == [7, 33008]
+        assert maps.index.tolist() == [[0, 1, 0]]
+        assert np.array_equal(maps.label, image)
+
+
+def test_source_images_are_checked() -> None:
+    """A label map where a picture belongs, and instances of another size, are refused."""
+    with pytest.raises(MapError, match=r"sketch\.png: is uint8 of shape \(2, 2\)"):
+        prepare_source(np.zeros((2, 2), np.uint8), name="sketch.png")
+    with pytest.raises(MapError, match=r"3x2.*2x2"):
+        prepare_source(np.zeros((2, 2, 3), np.uint8), np.zeros((2, 3), np.int32))
+
+
 @pytest.mark.parametrize(
     ("given", "legal"), [((1, 1), (32, 32)), ((546, 1000), (560, 1008)), ((64, 64), (64, 64))]
 )
@@ -144,6 +190,14 @@ def test_padding_mirrors_and_keeps_the_original() -> None:
     assert padded[:2, :3].tolist() == array.tolist()
     assert padded[0].tolist() == [0, 1, 2, 1, 0]
     assert padded[:, 0].tolist() == [0, 3, 0, 3]
+
+
+def test_padding_mirrors_pictures_channel_by_channel() -> None:
+    """A source image is padded like the maps that belong to it."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    padded = pad_reflect(image, 8, 16)
+    for channel in range(3):
+        assert np.array_equal(padded[..., channel], pad_reflect(image[..., channel], 8, 16))
 
 
 def test_padding_reaches_any_size() -> None:

@@ -10,9 +10,10 @@ import torch
 
 from model.bundle import load_bundle
 from model.checkpoint import load_encoder
-from model.encode import encode_styles, mean_codes
+from model.encode import encode_styles
 from model.encoder import Encoder
 from model.scenes import draw_scene
+from model.style_means import mean_codes
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.check import SUFFIXES, check_folder
+from training.check import check_folder
 from training.contact_sheet import CELL, GAP, write_contact_sheet
 from training.data import find_pairs
+from training.layout import SUFFIXES
 
 NAMES = ["sky", "wall", "door"]
 PALETTE = [[10, 20, 30], [200, 0, 0], [0, 200, 0]]
@@ -97,9 +98,22 @@ def test_255_is_explained_and_can_be_ignored(folder: Path) -> None:
     (finding,) = check_folder(folder).problems
     assert finding.value == 255
     assert "unlabelled" in finding.fix
-    report = check_folder(folder, ignore=(255,))
+    classes = {"classes": NAMES, "palette": PALETTE, "ignore": [255]}
+    (folder / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
+    report = check_folder(folder)
     assert report.problems == []
+    assert report.ignore == (255,)
     assert report.ignored == pytest.approx(12 / (12 * 8 + 8 * 16))
+
+
+@pytest.mark.parametrize("ignore", [[1], ["sky"], [-1], 70000])
+def test_only_values_without_a_class_can_be_ignored(folder: Path, ignore: object) -> None:
+    """A class, a name and a value that no file holds are refused, and the value is named."""
+    classes = {"classes": NAMES, "ignore": ignore}
+    (folder / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
+    (problem,) = check_folder(folder).problems
+    wrong = ignore[0] if isinstance(ignore, list) else ignore
+    assert f'"ignore" names {wrong!r}' in problem.message
 
 
 def test_all_problems_are_found_in_one_pass(folder: Path) -> None:
@@ -206,6 +220,75 @@ def test_progress_counts_every_example(folder: Path) -> None:
     heard: list[tuple[int, int]] = []
     check_folder(folder, progress=lambda done, total: heard.append((done, total)))
     assert heard == [(1, 2), (2, 2)]
+
+
+@pytest.fixture
+def drawings(tmp_path: Path) -> Path:
+    """Return a training folder without labels: grey drawings and photographs."""
+    data = tmp_path / "drawings"
+    for name in ("a", "b"):
+        save(data / "source" / f"{name}.png", np.eye(8, 12, dtype=np.uint8) * 255)
+        save(data / "image" / f"{name}.jpg", np.full((8, 12, 3), 128, np.uint8))
+    return data
+
+
+def test_source_images_need_no_classes(drawings: Path) -> None:
+    """Pictures in source/ take the place of label maps; a classes.json without classes is fine."""
+    report = check_folder(drawings)
+    assert (report.problems, report.warnings) == ([], [])
+    assert (report.pairs, report.source_channels, report.shares) == (2, 1, {})
+    (drawings / "classes.json").write_text('{"classes": []}', encoding="utf-8")
+    assert check_folder(drawings).problems == []
+
+
+def test_source_images_are_compared_with_their_photographs(drawings: Path) -> None:
+    """Sizes, missing partners and unreadable files are found as with label maps."""
+    save(drawings / "source" / "a.png", np.zeros((8, 13), np.uint8))
+    lonely = save(drawings / "source" / "c.png", np.eye(8, 12, dtype=np.uint8))
+    (drawings / "source" / "b.png").write_bytes(b"no picture")
+    found = {problem.path.name: problem.message for problem in check_folder(drawings).problems}
+    assert found["a.jpg"] == "12x8 pixels, but source/a.png has 13x8"
+    assert found[lonely.name] == "has no partner in image/"
+    assert "unknown format" in found["b.png"]
+
+
+def test_labels_and_pictures_exclude_each_other(folder: Path, drawings: Path) -> None:
+    """A folder with both, classes for pictures, and no class for labels are problems."""
+    save(folder / "source" / "a.png", np.eye(8, 12, dtype=np.uint8))
+    messages = [problem.message for problem in check_folder(folder).problems]
+    assert "has label/ and source/" in messages
+    (drawings / "classes.json").write_text('{"classes": ["edge"]}', encoding="utf-8")
+    (problem,) = check_folder(drawings).problems
+    assert problem.message == "names classes, but source/ holds pictures"
+    (drawings / "classes.json").write_text('{"classes": []}', encoding="utf-8")
+    (drawings / "source").rename(drawings / "label")
+    assert check_folder(drawings).problems[0].message == "names no class"
+
+
+def test_doubtful_source_images_bring_warnings(drawings: Path) -> None:
+    """Drawings of 0 and 1 look black; colours in a grey set are lost."""
+    save(drawings / "source" / "b.png", np.eye(8, 12, dtype=np.uint8))
+    (warning,) = check_folder(drawings).warnings
+    assert "b.png: is all but black, like 1 of 2" in str(warning)
+    for number in range(38):  # more than are looked at to tell a grey set
+        save(drawings / "source" / f"a{number}.png", np.full((8, 12), 9, np.uint8))
+        save(drawings / "image" / f"a{number}.jpg", np.full((8, 12, 3), 9, np.uint8))
+    save(drawings / "source" / "a0.png", np.full((8, 12, 3), (9, 0, 0), np.uint8))
+    report = check_folder(drawings)
+    assert report.source_channels == 1
+    assert any("a0.png: has colours" in str(warning) for warning in report.warnings)
+
+
+def test_contact_sheet_shows_source_images(drawings: Path, tmp_path: Path) -> None:
+    """Drawing, no borders and photograph lie side by side."""
+    path = tmp_path / "sheet.png"
+    write_contact_sheet(drawings, path)
+    with Image.open(path) as image:
+        sheet = np.asarray(image)
+    assert sheet[2, 2].tolist() == [255, 255, 255]
+    assert sheet[2, CELL - 2].tolist() == [0, 0, 0]
+    assert (sheet[:100, CELL : 2 * CELL] == 255).all()
+    assert sheet[2, 2 * CELL + 2].tolist() == [128, 128, 128]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES["image"])

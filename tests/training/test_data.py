@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from model.codec import NO_CLASS
 from model.errors import MapError
-from training.data import PairDataset, find_pairs, load_example, run_loader
+from model.spec import InputSpec
+from training.crops import CropRule
+from training.data import PairDataset, find_pairs, load_example, open_folder, run_loader
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def folder(pairs_folder: Path, tmp_path: Path) -> Path:
 
 def dataset(folder: Path, crop: int = 32, scale: tuple[int, int] = (32, 48)) -> PairDataset:
     """Crops of the drawn pairs."""
-    return PairDataset(find_pairs(folder), 11, crop, scale, seed=3)
+    return PairDataset(open_folder(folder), CropRule("random_scale", crop, scale, 16), seed=3)
 
 
 def test_pairs_are_matched_by_name(folder: Path) -> None:
@@ -62,7 +66,7 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
 def test_instances_are_optional(folder: Path) -> None:
     """Without instance maps the connected regions of the label map are used."""
     shutil.rmtree(folder / "instance")
-    example = load_example(find_pairs(folder)[0], 11)
+    example = load_example(find_pairs(folder)[0], InputSpec(11))
     assert example.index.max() >= len(np.unique(example.label)) - 1
 
 
@@ -70,13 +74,13 @@ def test_unequal_sizes_name_both_files(folder: Path) -> None:
     """A photograph of another size than its label map is refused."""
     Image.new("RGB", (10, 20)).save(folder / "image" / "0.png")
     with pytest.raises(MapError, match=r"image/0\.png: 10x20.*label/0\.png has 80x64"):
-        load_example(find_pairs(folder)[0], 11)
+        load_example(find_pairs(folder)[0], InputSpec(11))
 
 
 def test_labels_out_of_range_name_the_file(folder: Path) -> None:
     """A label map with a class too many is refused before training."""
     with pytest.raises(MapError, match=r"label/0\.png: value"):
-        load_example(find_pairs(folder)[0], 3)
+        load_example(find_pairs(folder)[0], InputSpec(3))
 
 
 def test_items_depend_on_position_alone(folder: Path) -> None:
@@ -119,3 +123,69 @@ def test_loader_continues_where_it_is_told(folder: Path, workers: int) -> None:
     rest = [b["image"] for b in run_loader(data, 4, 12, 2, workers)]
     assert len(whole) == 6
     assert all(torch.equal(a, b) for a, b in zip(whole[2:], rest, strict=True))
+
+
+@pytest.fixture
+def pictures(folder: Path) -> Path:
+    """The pairs without labels: their photographs, in grey, are the source images."""
+    (folder / "source").mkdir()
+    for path in (folder / "image").iterdir():
+        Image.open(path).convert("L").save(folder / "source" / f"{path.stem}.jpg")
+    shutil.rmtree(folder / "label")
+    (folder / "classes.json").unlink()
+    return folder
+
+
+def test_source_images_take_the_place_of_label_maps(pictures: Path) -> None:
+    """No classes are needed; instances still give edges, and without them there are none."""
+    data = open_folder(pictures)
+    assert data.input(3) == InputSpec(0, edges=True, style_channels=3, image_channels=1)
+    item = PairDataset(data, CropRule("random_scale", 32, (32, 48), 16), seed=3)[0]
+    assert item["label"].shape == (32, 32, 1)
+    assert item["label"].dtype == torch.uint8
+    assert item["index"].max() > 0
+    shutil.rmtree(pictures / "instance")
+    data = open_folder(pictures)
+    assert data.input() == InputSpec(0, edges=False, image_channels=1)
+    assert load_example(data.pairs[0], data.input()).index.max() == 0
+
+
+def test_one_coloured_picture_makes_three_channels(pictures: Path) -> None:
+    """Grey pictures among coloured ones are read as RGB."""
+    Image.new("RGB", (80, 64), (200, 10, 10)).save(pictures / "source" / "4.jpg")
+    data = open_folder(pictures)
+    assert data.channels == 3
+    assert load_example(data.pairs[0], data.input()).label.shape == (64, 80, 3)
+
+
+def test_labels_and_pictures_exclude_each_other(folder: Path) -> None:
+    """A folder with both, classes for pictures, and no classes for labels are refused."""
+    (folder / "source").mkdir()
+    with pytest.raises(ValueError, match="has label/ and source/"):
+        open_folder(folder)
+    shutil.rmtree(folder / "source")
+    (folder / "label").rename(folder / "source")
+    with pytest.raises(ValueError, match=r"classes\.json: names 11 classes, but source/"):
+        open_folder(folder)
+    (folder / "source").rename(folder / "label")
+    (folder / "classes.json").write_text('{"classes": []}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"classes\.json: names no class"):
+        open_folder(folder)
+
+
+def test_ignored_labels_are_no_class(folder: Path) -> None:
+    """A value named in classes.json is read as 255 and refused without being named."""
+    path = folder / "label" / "0.png"
+    label = np.array(Image.open(path)).astype(np.uint16)
+    label[:20] = 999
+    Image.fromarray(label).save(path)
+    with pytest.raises(MapError, match=r"0\.png: value 999"):
+        load_example(open_folder(folder).pairs[0], InputSpec(11))
+    description = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
+    text = json.dumps({**description, "ignore": [999]})
+    (folder / "classes.json").write_text(text, encoding="utf-8")
+    data = open_folder(folder)
+    assert data.ignore == (999,)
+    example = load_example(data.pairs[0], data.input(), data.ignore)
+    assert (example.label[:20] == NO_CLASS).all()
+    assert (example.label[20:] < 11).all()

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from export.build import add_onnx_engine
+from export.build import add_engines
 from model.spec import Norm
 from training.config import TrainConfig
 from training.finish import write_bundle
@@ -215,7 +215,7 @@ def test_a_run_ends_in_a_servable_bundle(config: TrainConfig, tmp_path: Path, no
     config = dataclasses.replace(config, norm=norm)
     state = train(config, tmp_path / "run")
     write_bundle(state, config, tmp_path / "bundle", "drawn")
-    bundle = add_onnx_engine(tmp_path / "bundle", sizes=((64, 48),))
+    bundle = add_engines(tmp_path / "bundle", precisions=("float32",), sizes=((64, 48),))
     assert bundle.classes.names[3] == "facade"
     assert 1 <= len(bundle.styles[3]) <= 10
     assert bundle.trained_size == (32, 32)

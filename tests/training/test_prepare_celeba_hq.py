@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.image_io import read_label_map
+from model.source_io import read_source
+from tests.training.releases import disc, save, write_celeba_hq
 from training.check import check_folder
 from training.data import find_pairs
 from training.prepare import prepare
@@ -18,19 +20,6 @@ from training.prepare.celeba_hq import draw_edges
 from training.prepare.landmarks import DlibLandmarks, draw_face
 
 skimage_data = pytest.importorskip("skimage.data")
-
-
-def disc(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
-    """Return a photograph of a white disc on black, radius 12 pixels."""
-    y, x = np.mgrid[:height, :width]
-    inside = np.hypot(y - height / 2, x - width / 2) < 12
-    return np.repeat((inside * 255).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def save(path: Path, photo: NDArray[np.uint8]) -> None:
-    """Write an array as an image file, folder included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(photo).save(path, quality=95)
 
 
 def face_points() -> NDArray[np.float64]:
@@ -60,16 +49,12 @@ def without_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Return a miniature CelebAMask-HQ of 16 photographs, its masks included."""
-    source = tmp_path / "CelebAMask-HQ"
-    for number in range(16):
-        save(source / "CelebA-HQ-img" / f"{number}.jpg", disc())
-    save(source / "CelebAMask-HQ-mask-anno" / "0" / "00000_skin.png", disc())
-    return source
+    """A miniature release."""
+    return write_celeba_hq(tmp_path / "CelebAMask-HQ")
 
 
 @pytest.mark.usefixtures("without_landmarks")
-def test_photographs_become_edge_maps(
+def test_photographs_become_drawings_of_their_edges(
     release: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Every photograph gets a ring of edges; the last fifteenth by number is for validation."""
@@ -80,14 +65,16 @@ def test_photographs_become_edge_maps(
     assert sorted(names, key=int) == [str(number) for number in range(15)]
     (pair,) = find_pairs(tmp_path / "out" / "val")
     assert pair.name == "15"
-    y, x = np.nonzero(read_label_map(pair.label))
+    drawing = read_source(pair.label, 1)[..., 0]
+    assert np.unique(drawing).tolist() == [0, 255]
+    y, x = np.nonzero(drawing)
     assert len(y) > 50
     np.testing.assert_allclose(np.hypot(y - 24, x - 32), 12, atol=2)
     assert pair.image.read_bytes() == (release / "CelebA-HQ-img" / "15.jpg").read_bytes()
     for split in ("train", "val"):
         report = check_folder(tmp_path / "out" / split)
         assert (report.problems, report.warnings) == ([], [])
-        assert report.shares.keys() == {"background", "edge"}
+        assert report.source_channels == 1
 
 
 @pytest.mark.usefixtures("without_landmarks")
@@ -150,8 +137,8 @@ def test_landmarks_replace_canny_edges_inside_the_face() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (200, 220, 3), np.uint8)
     plain, drawn = draw_edges(photo), draw_edges(photo, face_points())
     lines, face = draw_face(face_points(), 200, 220)
-    np.testing.assert_array_equal(drawn[~face], plain[~face] | lines[~face])
-    np.testing.assert_array_equal(drawn[face], lines[face])
+    np.testing.assert_array_equal(drawn[~face] > 0, (plain[~face] > 0) | lines[~face])
+    np.testing.assert_array_equal(drawn[face] > 0, lines[face])
 
 
 def test_real_face_gets_its_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,60 +4,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from model.classes import read_classes
 from model.image_io import read_instance_map, read_label_map
+from tests.training.releases import save, street_maps, write_cityscapes
 from training.check import check_folder
 from training.data import find_pairs
 from training.prepare import prepare
 
 
-def save(path: Path, array: NDArray[np.integer]) -> None:
-    """Write an array as an image file, folder included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def maps() -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Return a road with two bicycles, one of them with an id above 32767, and a license plate."""
-    label = np.full((16, 32), 7, np.uint8)
-    instance = label.astype(np.uint16)
-    label[2:6, 2:12] = 33
-    instance[2:6, 2:7], instance[2:6, 7:12] = 33001, 33008
-    label[10, 20:24] = 255
-    instance[10, 20:24] = 65535
-    return label, instance
-
-
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Return a miniature leftImg8bit and gtFine, test part and other annotations included."""
-    source = tmp_path / "cityscapes"
-    label, instance = maps()
-    for split, city, frame in (
-        ("train", "aachen", "000000_000019"),
-        ("train", "zurich", "000001_000019"),
-        ("val", "lindau", "000002_000019"),
-        ("test", "berlin", "000003_000019"),
-    ):
-        name = f"{city}_{frame}"
-        photo = np.random.default_rng(0).integers(0, 256, (16, 32, 3), np.uint8)
-        save(source / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", photo)
-        annotation = source / "gtFine" / split / city / name
-        save(annotation.with_name(f"{name}_gtFine_labelIds.png"), label)
-        save(annotation.with_name(f"{name}_gtFine_instanceIds.png"), instance)
-        save(annotation.with_name(f"{name}_gtFine_color.png"), photo)
-        annotation.with_name(f"{name}_gtFine_polygons.json").write_text("{}", encoding="utf-8")
-    return source
+    """A miniature release."""
+    return write_cityscapes(tmp_path / "cityscapes")
 
 
 def test_ids_come_through_exactly(release: Path, tmp_path: Path) -> None:
     """Instance 33008 survives, plates become class 34, and the check finds no problem."""
     target = tmp_path / "out"
     list(prepare("cityscapes", release, target))
-    label, instance = maps()
+    label, instance = street_maps()
     label[label == 255] = 34
     for split, names in (
         ("train", ["aachen_000000_000019", "zurich_000001_000019"]),
@@ -81,7 +47,7 @@ def test_resizing_keeps_large_ids(release: Path, tmp_path: Path) -> None:
     list(prepare("cityscapes", release, tmp_path / "out", size=8))
     (pair,) = find_pairs(tmp_path / "out" / "val")
     assert pair.instance is not None
-    np.testing.assert_array_equal(read_instance_map(pair.instance), maps()[1][1::2, 1::2])
+    np.testing.assert_array_equal(read_instance_map(pair.instance), street_maps()[1][1::2, 1::2])
 
 
 def test_classes_are_the_official_ones(release: Path, tmp_path: Path) -> None:

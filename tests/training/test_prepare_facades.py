@@ -1,56 +1,23 @@
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from model.errors import MapError
 from model.image_io import read_instance_map, read_label_map, read_photo
+from tests.training.releases import FACADE_CLASSES, facade_maps, save, write_facades
 from training.check import check_folder
 from training.data import find_pairs
 from training.prepare import PREPARERS, prepare
 
-CLASSES = ["unlabeled", "wall", "window"]
-PALETTE = [[0, 0, 0], [70, 70, 70], [0, 130, 180]]
-
-
-def save(path: Path, array: NDArray[np.integer]) -> None:
-    """Write an array as an image file, folder included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def maps() -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
-    """Return a wall with two windows, 24 wide and 16 high."""
-    instance = np.full((16, 24), 1001, np.uint16)
-    instance[4:8, 4:8], instance[4:8, 8:12] = 2001, 2002
-    instance[:2] = 0
-    return (instance // 1000).astype(np.uint8), instance
-
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Return a miniature release: two training photographs and one for tests."""
-    source = tmp_path / "facades"
-    label, instance = maps()
-    rng = np.random.default_rng(0)
-    rows = [("a", "train"), ("b", "train"), ("c", "test")]
-    for name, _ in rows:
-        save(source / "images" / f"{name}.jpg", rng.integers(0, 256, (16, 24, 3), np.uint8))
-        save(source / "label" / f"{name}.png", label)
-        save(source / "inst" / f"{name}.png", instance)
-    classes = {"classes": CLASSES, "palette": PALETTE, "label_nc": 3}
-    (source / "classes.json").write_text(json.dumps(classes), encoding="utf-8")
-    with (source / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["name", "photo", "split", "mean_luma"])
-        table.writerows([name, name, split, 0.5] for name, split in rows)
-    return source
+    """A miniature release."""
+    return write_facades(tmp_path / "facades")
 
 
 def test_release_becomes_two_training_folders(release: Path, tmp_path: Path) -> None:
@@ -62,7 +29,7 @@ def test_release_becomes_two_training_folders(release: Path, tmp_path: Path) -> 
         (2, 3, "train/b"),
         (3, 3, "val/c"),
     ]
-    label, instance = maps()
+    label, instance = facade_maps()
     for split, names in (("train", ["a", "b"]), ("val", ["c"])):
         pairs = find_pairs(target / split)
         assert [pair.name for pair in pairs] == names
@@ -74,7 +41,7 @@ def test_release_becomes_two_training_folders(release: Path, tmp_path: Path) -> 
             assert pair.image.read_bytes() == original.read_bytes()
         report = check_folder(target / split)
         assert (report.problems, report.warnings) == ([], [])
-        assert list(report.shares) == CLASSES
+        assert list(report.shares) == FACADE_CLASSES
 
 
 def test_resizing_keeps_ids_exact(release: Path, tmp_path: Path) -> None:
@@ -83,7 +50,7 @@ def test_resizing_keeps_ids_exact(release: Path, tmp_path: Path) -> None:
     list(prepare("facades", release, target, size=8))
     (pair,) = find_pairs(target / "val")
     assert pair.instance is not None
-    label, instance = maps()
+    label, instance = facade_maps()
     np.testing.assert_array_equal(read_label_map(pair.label), label[1::2, 1::2])
     np.testing.assert_array_equal(read_instance_map(pair.instance), instance[1::2, 1::2])
     assert pair.image.suffix == ".png"
@@ -106,7 +73,9 @@ def test_preparation_resumes_and_leaves_finished_files_alone(release: Path, tmp_
     finished.write_bytes(b"untouched")
     assert len(list(prepare("facades", release, target))) == 3
     assert finished.read_bytes() == b"untouched"
-    np.testing.assert_array_equal(read_label_map(target / "train" / "label" / "b.png"), maps()[0])
+    np.testing.assert_array_equal(
+        read_label_map(target / "train" / "label" / "b.png"), facade_maps()[0]
+    )
     assert [path.name for path in target.rglob("*.part")] == []
 
 

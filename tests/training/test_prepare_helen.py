@@ -4,49 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from model.classes import read_classes
 from model.image_io import read_label_map
+from tests.training.releases import write_helen
 from training.check import check_folder
 from training.data import find_pairs
 from training.prepare import prepare
 
-LISTS = {
-    "exemplars.txt": ["100032540_1", "100040721_1"],
-    "tuning.txt": ["10405146_1"],
-    "testing.txt": ["107635070_1"],
-}
-
-
-def save(path: Path, array: NDArray[np.integer]) -> None:
-    """Write an array as an image file, folder included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def masks() -> NDArray[np.uint8]:
-    """Return 11 soft masks, 22 wide and 12 high: part k is strongest in columns 2k and 2k + 1."""
-    part = np.arange(22) // 2
-    nearness = 255 - 60 * np.abs(part[None] - np.arange(11)[:, None])
-    stack: NDArray[np.uint8] = nearness.clip(0).astype(np.uint8)[:, None].repeat(12, axis=1)
-    return stack
-
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """Return a miniature SmithCVPR2013_dataset_resized."""
-    source = tmp_path / "SmithCVPR2013_dataset_resized"
-    for file, names in LISTS.items():
-        for name in names:
-            photo = np.random.default_rng(0).integers(0, 256, (12, 22, 3), np.uint8)
-            save(source / "images" / f"{name}.jpg", photo)
-            for part, mask in enumerate(masks()):
-                save(source / "labels" / name / f"{name}_lbl{part:02}.png", mask)
-        lines = "".join(f"{number} , {name}\n" for number, name in enumerate(names, start=1))
-        (source / file).write_text(lines, encoding="utf-8")
-    return source
+    """A miniature release."""
+    return write_helen(tmp_path / "SmithCVPR2013_dataset_resized")
 
 
 def test_every_pixel_gets_its_strongest_part(release: Path, tmp_path: Path) -> None:

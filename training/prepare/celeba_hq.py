@@ -1,4 +1,4 @@
-"""CelebA-HQ: portraits without labels, whose label maps are edges."""
+"""CelebA-HQ: portraits without labels; drawings of their edges stand in for label maps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.classes import Classes
 from training.prepare.landmarks import Landmarks, draw_face, installed_landmarks
 from training.prepare.writer import SPLITS, Example, Item, Release, Split, files_by_name
 
 log = logging.getLogger(__name__)
 
-CLASSES = Classes(("background", "edge"), ((0, 0, 0), (255, 255, 255)))
 VALIDATION_SHARE = 1 / 15
 """The last 2,000 of 30,000 photographs where the release names no split."""
 
@@ -33,9 +31,10 @@ def read_celeba_hq(source: Path) -> Release:
 
         {train,val}/{female,male}/NAME.jpg
 
-    With the extra ``faces`` the label map holds the lines through 68 face landmarks and, outside
-    the face, Canny edges; without it, and on photographs where no face is found, Canny edges
-    alone. Raises FileNotFoundError naming what is missing, ImportError without the extra ``data``.
+    The source images are white lines on black. With the extra ``faces`` they run through 68 face
+    landmarks and, outside the face, along Canny edges; without it, and on photographs where no
+    face is found, along Canny edges alone. Raises FileNotFoundError naming what is missing,
+    ImportError without the extra ``data``.
     """
     try:
         import skimage.feature  # noqa: F401 - fail before anything is written
@@ -52,7 +51,7 @@ def read_celeba_hq(source: Path) -> Release:
         for name, photo in photos.items()
     ]
     edges = "canny" if landmarks is None else "canny, landmarks"
-    return Release("celeba-hq", CLASSES, items, {"edges": edges})
+    return Release("celeba-hq", None, items, {"edges": edges})
 
 
 def _photos(source: Path) -> dict[Split, dict[str, Path]]:
@@ -72,16 +71,16 @@ def _load(photo: Path, landmarks: Landmarks | None) -> Example:
     def draw(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         points = landmarks(pixels) if landmarks else None
         if landmarks and points is None:
-            log.warning("%s: no face found; its label map has Canny edges alone", photo)
+            log.warning("%s: no face found; its drawing has Canny edges alone", photo)
         return draw_edges(pixels, points)
 
-    return Example(photo, draw)
+    return Example(photo, None, draw=draw)
 
 
 def draw_edges(
     photo: NDArray[np.uint8], points: NDArray[np.float64] | None = None
 ) -> NDArray[np.uint8]:
-    """Draw the edges of a photograph (H, W, 3): (H, W) labels, 0 background and 1 edge.
+    """Draw the edges of a photograph (H, W, 3): (H, W) uint8, 255 on edges and 0 elsewhere.
 
     Canny edges at the detector's default scale (sigma 1). Given landmarks (68, 2), the face has
     their lines instead, as skin and hair shade into each other without firm edges.
@@ -93,4 +92,4 @@ def draw_edges(
     if points is not None:
         lines, face = draw_face(points, *edges.shape)
         edges = (edges & ~face) | lines
-    return edges.astype(np.uint8)
+    return edges.astype(np.uint8) * np.uint8(255)

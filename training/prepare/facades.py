@@ -8,7 +8,8 @@ from pathlib import Path
 
 from model.classes import read_classes
 from model.image_io import read_instance_map, read_label_map
-from training.prepare.writer import CLASSES_FILE, Example, Item, Release, Split, require
+from training.layout import CLASSES_FILE
+from training.prepare.writer import Example, Item, Release, Split, require
 
 
 def read_facades(source: Path) -> Release:

@@ -23,11 +23,11 @@ from model.classes import Classes
 from model.codec import check_label_map
 from model.errors import MapError
 from model.image_io import encode_photo, read_photo
+from training.layout import CLASSES_FILE
 
 T = TypeVar("T", bound=np.integer)
 Split = Literal["train", "val"]
 SPLITS: tuple[Split, ...] = ("train", "val")
-CLASSES_FILE = "classes.json"
 RECORD_FILE = "prepare.json"
 
 
@@ -37,10 +37,13 @@ class Example:
 
     photo: Path | NDArray[np.uint8]
     """A file, copied byte for byte unless it is resized, or (H, W, 3) uint8 RGB."""
-    label: NDArray[np.integer] | Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-    """(H, W) class ids, or the function that draws them from the photograph at its final size."""
+    label: NDArray[np.integer] | None
+    """(H, W) class ids; None in a release without classes."""
     instance: NDArray[np.integer] | None = None
     """(H, W) instance ids, 0 .. 65535."""
+    draw: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+    """Draws the source image (H, W) from the photograph (H, W, 3) at its final size, in a release
+    without classes."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Release:
     """A public release, read but not yet converted."""
 
     name: str
-    classes: Classes
+    classes: Classes | None
+    """None = the examples have source images in place of label maps."""
     items: list[Item]
     options: Mapping[str, str] = field(default_factory=dict)
     """Whatever else decides the result; a folder never mixes examples of two settings."""
@@ -117,7 +121,7 @@ def require_same_names(first: Mapping[str, Path], second: Mapping[str, Path], en
 def write_release(
     release: Release, target: Path, size: int | None, workers: int
 ) -> Generator[Progress, None, None]:
-    """Write ``target/{train,val}/{label,image,instance}/NAME.*`` and a classes.json each.
+    """Write ``target/{train,val}`` as ``training.layout`` says, with a classes.json each.
 
     ``size`` is the shorter side of the result in pixels (photographs Lanczos, maps nearest
     neighbour); None keeps the release's sizes. Examples that are already on disk are skipped,
@@ -128,9 +132,10 @@ def write_release(
         raise ValueError(f"size is {size}; give the shorter side in pixels, 1 or more")
     _claim(target, {"data set": release.name, "size": size, **release.options})
     splits = [split for split in SPLITS if any(item.split == split for item in release.items)]
-    for split in splits:
+    if release.classes:
         classes = {"classes": release.classes.names, "palette": release.classes.palette}
-        _write_whole(target / split / CLASSES_FILE, _json(classes))
+        for split in splits:
+            _write_whole(target / split / CLASSES_FILE, _json(classes))
     total = len(release.items)
     pool = ThreadPoolExecutor(workers)
     try:
@@ -159,18 +164,14 @@ def _claim(target: Path, settings: Mapping[str, object]) -> None:
 def _write_item(release: Release, item: Item, target: Path, size: int | None) -> str:
     folder = target / item.split
     name = f"{item.split}/{item.name}"
-    label_path = folder / "label" / f"{item.name}.png"
-    # The label map is written last: where there is one, the example is complete.
-    if label_path.exists():
+    input_path = folder / ("label" if release.classes else "source") / f"{item.name}.png"
+    # The model's input is written last: where there is one, the example is complete.
+    if input_path.exists():
         return name
     example = item.load()
     stored = read_photo(example.photo) if isinstance(example.photo, Path) else example.photo
     photo = _resize(stored, size, Image.Resampling.LANCZOS)
-    if callable(example.label):
-        label: NDArray[np.integer] = example.label(photo)
-    else:
-        _require_same_size(example, stored, name)
-        label = _resize(example.label, size, Image.Resampling.NEAREST)
+    _require_same_size(example, stored, name)
     if example.instance is not None:
         ids = _resize(example.instance, size, Image.Resampling.NEAREST).astype(np.uint16)
         _write_whole(folder / "instance" / f"{item.name}.png", _png(ids))
@@ -179,14 +180,25 @@ def _write_item(release: Release, item: Item, target: Path, size: int | None) ->
     else:
         suffix, data = ".png", encode_photo(photo, "png")
     _write_whole(folder / "image" / f"{item.name}{suffix}", data)
-    checked = check_label_map(label, len(release.classes), name=name)
-    _write_whole(label_path, _png(checked))
+    _write_whole(input_path, _png(_input(release, example, photo, size, name)))
     return name
+
+
+def _input(
+    release: Release, example: Example, photo: NDArray[np.uint8], size: int | None, name: str
+) -> NDArray[np.uint8]:
+    """Return the label map or the source image (H, W) that belongs to the photograph."""
+    if release.classes is None:
+        assert example.draw is not None
+        return example.draw(photo)
+    assert example.label is not None
+    label = _resize(example.label, size, Image.Resampling.NEAREST)
+    return check_label_map(label, len(release.classes), name=name)
 
 
 def _require_same_size(example: Example, photo: NDArray[np.uint8], name: str) -> None:
     for kind, ids in (("label", example.label), ("instance", example.instance)):
-        if isinstance(ids, np.ndarray) and ids.shape != photo.shape[:2]:
+        if ids is not None and ids.shape != photo.shape[:2]:
             raise MapError(
                 "SIZE_MISMATCH",
                 f"{name}: the {kind} map has {ids.shape[1]}x{ids.shape[0]} pixels, but the "

@@ -175,20 +175,22 @@ class Photo(_message.Message):
     def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class SynthesizeRequest(_message.Message):
-    __slots__ = ("model", "label", "instance", "styles", "format", "quality")
+    __slots__ = ("model", "label", "instance", "styles", "format", "quality", "style_photo")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     STYLES_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    STYLE_PHOTO_FIELD_NUMBER: _ClassVar[int]
     model: str
     label: Map
     instance: Map
     styles: Styles
     format: ImageFormat
     quality: int
-    def __init__(self, model: _Optional[str] = ..., label: _Optional[_Union[Map, _Mapping]] = ..., instance: _Optional[_Union[Map, _Mapping]] = ..., styles: _Optional[_Union[Styles, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ...) -> None: ...
+    style_photo: bytes
+    def __init__(self, model: _Optional[str] = ..., label: _Optional[_Union[Map, _Mapping]] = ..., instance: _Optional[_Union[Map, _Mapping]] = ..., styles: _Optional[_Union[Styles, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., style_photo: _Optional[bytes] = ...) -> None: ...
 
 class SynthesizeResponse(_message.Message):
     __slots__ = ("photo", "model_version", "seconds")

@@ -1,0 +1,80 @@
+"""A window of Panda3D that shows what is sent and what comes back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli.demo_drive.drive import Drive, Shot
+from cli.demo_drive.picture import side_by_side
+from cli.demo_drive.render import Renderer, load_panda, pose_at
+
+if TYPE_CHECKING:
+    from hdsynth_client.stream import Stream
+
+
+def show(stream: Stream, renderer: Renderer, fps: float, speed: float) -> None:
+    """Drive until the window is closed; every photograph is shown beside its own label map.
+
+    ``fps`` is the engine's pace, ``speed`` in metres a second. Raises RuntimeError without a
+    display.
+    """
+    window, found = _Window(renderer), Drive()
+    started, number = time.monotonic(), 0
+    while window.is_open:
+        elapsed = time.monotonic() - started
+        pose = pose_at(elapsed, speed)
+        label, instance = renderer.render(pose)
+        frame_id = stream.send(label, instance)
+        found.sent[frame_id] = Shot(pose, label, instance)
+        for event in stream.poll():
+            found.note(event)
+        if found.photos:
+            newest = max(found.photos)
+            window.picture(np.asarray(side_by_side(found.sent[newest].label, found.photos[newest])))
+            found.forget(newest)
+        number += 1
+        time.sleep(max(0.0, started + number / fps - time.monotonic()))
+
+
+class _Window:
+    """One picture, as wide as two."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        core = load_panda()
+        self._texture = core.Texture("picture")
+        self._renderer = renderer
+        width, height = renderer.size
+        properties = core.WindowProperties.size(2 * width + 4, height)
+        properties.setTitle("hdsynth: label map | photograph")
+        self._window = renderer.engine.makeOutput(
+            renderer.pipe, "window", 10, core.FrameBufferProperties(), properties,
+            core.GraphicsPipe.BFRequireWindow,
+        )  # fmt: skip
+        if self._window is None:
+            raise RuntimeError("no window could be opened here; use --headless")
+        card = core.CardMaker("picture")
+        card.setFrameFullscreenQuad()
+        scene = core.NodePath("window")
+        scene.attachNewNode(card.generate()).setTexture(self._texture)
+        lens = core.OrthographicLens()
+        lens.setFilmSize(2, 2)
+        lens.setNearFar(-10, 10)
+        camera = scene.attachNewNode(core.Camera("window", lens))
+        self._window.makeDisplayRegion().setCamera(camera)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it."""
+        return not self._window.isClosed()
+
+    def picture(self, pixels: NDArray[Any]) -> None:
+        """Show pixels (H, W, 3) from the next frame on."""
+        core = load_panda()
+        height, width = pixels.shape[:2]
+        self._texture.setup2dTexture(width, height, core.Texture.TUnsignedByte, core.Texture.FRgb)
+        # Panda3D's rows run from bottom to top, and its colours from blue to red.
+        self._texture.setRamImage(np.ascontiguousarray(pixels[::-1, :, ::-1]).tobytes())

@@ -1,0 +1,56 @@
+"""ONNX Runtime on a processor or an NVIDIA GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Device = Literal["CPU", "CUDA"]
+
+
+class OnnxGraph:
+    """One of a bundle's graphs, loaded. Sizes and batches may change from run to run."""
+
+    def __init__(self, path: Path, threads: int = 0, device: Device = "CPU") -> None:
+        """Load the graph; ``threads`` 0 = one per processor core.
+
+        Raises ImportError naming the extra, RuntimeError when the device cannot be had.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            extra = {"CPU": "cpu", "CUDA": "gpu"}[device]
+            raise ImportError(
+                f"ONNX Runtime is not installed: pip install hdsynth[{extra}]"
+            ) from error
+        provider = f"{device}ExecutionProvider"
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Idle worker threads would otherwise spin between requests and starve PNG encoding.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3  # warnings are about nodes that belong on the processor
+        if provider not in onnxruntime.get_available_providers():
+            raise RuntimeError(
+                f"this ONNX Runtime knows no {device}: pip uninstall onnxruntime, then "
+                "pip install hdsynth[gpu]"
+            )
+        self._session = onnxruntime.InferenceSession(path, options, providers=[provider])
+        # Where a GPU cannot be used, ONNX Runtime falls back to the processor in silence.
+        if self._session.get_providers()[0] != provider:
+            raise RuntimeError(f"asked for {provider}, got {self._session.get_providers()[0]}")
+        self.inputs = tuple(entry.name for entry in self._session.get_inputs())
+        self._output = self._session.get_outputs()[0].name
+
+    def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> NDArray[Any]:
+        """Run a batch: input name -> array for every one of ``inputs``."""
+        binding = self._session.io_binding()
+        for name in self.inputs:
+            binding.bind_cpu_input(name, np.ascontiguousarray(feeds[name]))
+        binding.bind_output(self._output)
+        self._session.run_with_iobinding(binding)
+        (made,) = binding.copy_outputs_to_cpu()
+        return np.asarray(made)
