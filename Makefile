@@ -5,13 +5,14 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 GRPC_PORT ?= 8001
+SECONDS ?= 300
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench proto studio clean
+.PHONY: help serve test lint bench soak proto studio clean
 
 help: ## Show the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -29,7 +30,11 @@ lint: $(VENV)/.dev ## Check style, types and import contracts
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## Measure the bundled model here; writes docs/benchmarks/
-	$(BIN)/hdsynth bench -o docs/benchmarks/bundled-model.md
+	$(BIN)/hdsynth bench engine --sizes 256x256 --sizes 512x512 --batches 1,4 -o docs/benchmarks/engines.md
+	$(BIN)/hdsynth bench encoders -o docs/benchmarks/encoders.md
+
+soak: $(VENV)/.dev ## Load, faults and bad input for SECONDS (300); writes docs/benchmarks/
+	$(BIN)/python tests/soak/soak.py --seconds $(SECONDS)
 
 proto: $(VENV)/.dev ## Write the Python stubs of the .proto files
 	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh

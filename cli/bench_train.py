@@ -26,7 +26,7 @@ from cli.options import FILE, FOLDER, Size
 @click.option("--compile", "compiled", is_flag=True, help="Measure a compiled step besides.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 = all cores.")
 @click.option("-o", "--output", type=FILE,
-              help="Write the table here (Markdown), and all numbers beside it as .json.")  # fmt: skip
+              help="Write the table here (Markdown) and all numbers beside it.")  # fmt: skip
 def bench_train(
     data: Path | None, labels: int, preset: str, others: tuple[str, ...], size: tuple[int, int],
     steps: int, device: str, precision: str, compiled: bool, threads: int, output: Path | None,
@@ -40,6 +40,7 @@ def bench_train(
 
     import torch
 
+    from model.spec import InputSpec
     from training import bench
     from training.config import parse_setting
     from training.data import open_folder
@@ -56,7 +57,7 @@ def bench_train(
         spec = folder.input(config.styles)
         batches = bench.real_batches(folder, size, config.batch, count)
     else:
-        spec = bench.InputSpec(labels, edges=True, style_channels=config.styles)
+        spec = InputSpec(labels, edges=True, style_channels=config.styles)
         batches = bench.drawn_batches(spec, size, config.batch, count)
     target = torch.device(device)
     measured = bench.compare_loops(config, spec, batches, target)

@@ -10,7 +10,7 @@ import click
 
 from cli.options import FILE, Size, model_option
 
-SPEED = 4.0
+SPEED = 6.0
 """Metres a second."""
 
 

@@ -3,33 +3,73 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.export_tensorrt import export_further, graphs_are_there, tensorrt_options
-from cli.options import FILE, FOLDER
+from cli.options import FILE, FOLDER, Size
+
+if TYPE_CHECKING:
+    from model.bundle import Precision
+
+
+PRECISIONS: dict[str, Precision] = {"fp32": "float32", "fp16": "float16", "int8": "int8"}
 
 
 @click.command()
 @click.argument("bundle", type=FOLDER)
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(list(PRECISIONS)),
+    multiple=True,
+    help="Graph to make; repeatable. fp32 is always made, fp16 is for GPUs, int8 for processors.  "
+    "[default: all that turn out good enough]",
+)
+@click.option(
+    "--calibration",
+    type=FOLDER,
+    help="Folder of maps (label/ or source/, and instance/) that int8 is calibrated on.  "
+    "[default: drawn scenes, for models of their classes]",
+)
+@click.option(
+    "--parity-size",
+    "parity_sizes",
+    type=Size(),
+    multiple=True,
+    help="Size at which engines are compared with torch; repeatable.  [default: four up to "
+    "512x512]",
+)
 @tensorrt_options
-def export(bundle: Path, **further: Any) -> None:
-    """Add a verified ONNX engine to BUNDLE.
+def export(
+    bundle: Path,
+    precisions: tuple[str, ...],
+    calibration: Path | None,
+    parity_sizes: tuple[tuple[int, int], ...],
+    **further: Any,
+) -> None:
+    """Add verified ONNX engines to BUNDLE.
 
-    The graph takes integer maps and returns pixels; batch and size are free. Its photographs
-    are compared with torch's on fixed scenes, and the differences are recorded in the bundle.
+    The graphs take integer maps of any size and return pixels. Their photographs are compared
+    with torch's on fixed scenes, and the differences are recorded in the bundle.
 
-    Compiled engines and the Triton repository start from it; where the bundle already has the
+    Compiled engines and the Triton repository start from them; where the bundle already has the
     graph that they need, it is not exported again.
     """
     from cli.bundle import summary
     from model.bundle import load_bundle
 
-    if not graphs_are_there(bundle, **further):
-        from export.build import add_engines
+    asked = bool(precisions or calibration or parity_sizes)
+    if asked or not graphs_are_there(bundle, **further):
+        from export.build import PARITY_SIZES, add_engines
 
-        click.echo(summary(add_engines(bundle)))
+        wanted = [PRECISIONS[name] for name in precisions] or None
+        sizes = parity_sizes or PARITY_SIZES
+        made = add_engines(
+            bundle, wanted, sizes, calibration, lambda line: click.echo(line, err=True)
+        )
+        click.echo(summary(made))
     export_further(load_bundle(bundle), **further)
 
 
@@ -62,4 +102,4 @@ def import_checkpoint(
 
     classes = read_label_names(labels)
     bundle_from_reference(generator, encoder, classes, output, name or output.name, clusters)
-    click.echo(summary(add_engines(output)))
+    click.echo(summary(add_engines(output, tell=lambda line: click.echo(line, err=True))))

@@ -86,7 +86,7 @@ class _TrainCommand(LazyOptionsCommand):
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads; 0 = all cores.")
 @click.pass_context
 def train(
-    ctx: click.Context, data: Path, output: Path, name: str, preset: str | None, budget: float,
+    ctx: click.Context, /, data: Path, output: Path, name: str, preset: str | None, budget: float,
     others: tuple[str, ...], dry_run: bool, threads: int, **settings: Any,
 ) -> None:  # fmt: skip
     """Train a generator on DATA and write RUN/bundle.

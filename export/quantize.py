@@ -18,10 +18,9 @@ def quantize(graph: Path, scenes: Sequence[Feeds], path: Path) -> None:
     """Write the int8 form of a generator's float32 ``graph`` to ``path``, weights included.
 
     Static quantisation, as the processors' integer instructions like it best: unsigned
-    activations with one scale per tensor times signed weights with one scale per output channel.
-    An activation's range is the average over ``scenes``, so that one bright scene does not make
-    all others coarse. The last two convolutions stay in float32: they alone would double the
-    error, and there is little to gain from so few channels.
+    activations with one scale per tensor, whose range is that seen on ``scenes``, times signed
+    weights with one scale per output channel. The last three convolutions stay in float32: they
+    alone would more than double the error, and have little of the work.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -35,11 +34,10 @@ def quantize(graph: Path, scenes: Sequence[Feeds], path: Path) -> None:
             _reader(scenes),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=_last_convolutions(folded, 2),
+            nodes_to_exclude=_last_convolutions(folded, 3),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={"CalibMovingAverage": True, "CalibMovingAverageConstant": 0.1},
         )
     onnx.checker.check_model(path, full_check=True)
 

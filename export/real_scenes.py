@@ -92,11 +92,8 @@ def _feeds(
     if spec.edges:
         feeds["instance"] = maps.instance[None]
     if spec.style_channels:
-        choice = StyleChoice(seed=seed)
-        # One scene in four mixes styles freely, as users do who choose them one by one.
-        scenes = None if seed % 4 == 3 else bundle.scene_styles
         feeds["style_index"] = maps.index[None]
         feeds["style_table"] = style_table(
-            maps, bundle.styles, spec.style_channels, choice, scenes
+            maps, bundle.styles, spec.style_channels, StyleChoice(seed), bundle.scene_styles
         )[None]
     return feeds

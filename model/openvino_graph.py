@@ -39,7 +39,7 @@ class OpenVinoGraph:
         ``threads`` 0 = one per processor core. Raises ImportError naming the extra.
         """
         try:
-            import openvino  # type: ignore[import-untyped]
+            import openvino
         except ImportError as error:
             raise ImportError("OpenVINO is not installed: pip install hdsynth[openvino]") from error
         self._core = openvino.Core()

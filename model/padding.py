@@ -24,10 +24,16 @@ def pad_to_legal(images: Tensor, multiple: int, minimum: int) -> Tensor:
 def _mirrored(side: int, multiple: int, minimum: int, device: torch.device) -> Tensor:
     """Where each row of the extended image comes from: 0 1 2 3 2 1 0 1 for 4 rows made 8."""
     # In this form the exporter sees that the sides are multiples, whatever their symbol.
-    legal = multiple * torch.sym_max(minimum // multiple, (side + multiple - 1) // multiple)
+    legal = multiple * _larger(minimum // multiple, (side + multiple - 1) // multiple)
     place = torch.arange(legal, device=device)
     # A tensor, because the exporter knows no remainder by a symbol. A side of 1 has no mirror.
-    period = torch.ones_like(place) * torch.sym_max(1, 2 * (side - 1))
+    period = torch.ones_like(place) * _larger(1, 2 * (side - 1))
     step = place % period
     # Not an absolute value: OpenVINO 2026.4 folds those of 64-bit constants wrongly.
     return torch.minimum(step, period - step)
+
+
+def _larger(first: int, second: int) -> int:
+    """The larger of two sizes, which may be symbols of the exporter."""
+    larger: int = torch.sym_max(first, second)  # type: ignore[no-untyped-call]
+    return larger

@@ -20,6 +20,7 @@ from service.access import AccessControl
 from service.admin import router as admin
 from service.auth import Authenticator
 from service.encode_rest import router as encoding
+from service.early_refusal import EarlyRefusal
 from service.lifecycle import Lifecycle
 from service.lifecycle import router as health
 from service.limits import Limiter
@@ -105,6 +106,7 @@ def create_app(
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     # From the inside to the outside: the last one added is the first that a request meets.
+    app.add_middleware(EarlyRefusal, models=app.state.models)
     app.add_middleware(
         UploadLimit, max_bytes=settings.max_upload_bytes, timeout_s=settings.request_timeout_s
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import grpc
@@ -132,7 +133,7 @@ def _rest(address: str, ca: Path | None, key: str | None) -> Answer:
         model = json.load(response)["models"][0]
     label = label_map([entry["name"] for entry in model["classes"]])
     body, kind = _form(label)
-    with ask(f"/v1/models/{model['name']}:synthesize", body, kind) as response:
+    with ask(f"/v1/models/{quote(model['name'])}:synthesize", body, kind) as response:
         version = response.headers["X-Model-Version"]
         return Answer(model["name"], model["version"], version, response.read())
 

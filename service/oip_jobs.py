@@ -56,8 +56,8 @@ def jobs_of(request: InferRequest, classes: Classes, deadline: float | None) -> 
             label,
             instance,
             _choice(entry, seed, classes),
-            format_,
-            entry.quality,
+            format=format_,
+            quality=entry.quality,
             deadline=deadline,
         )
         for label, instance, entry, seed in zip(labels, instances, options, seeds, strict=True)

@@ -130,10 +130,14 @@ class Pipeline:
         """
         with self._accept():
             async with until(job.deadline):
-                self.scheduler.require_room(job.lane, job.deadline, self._decoding)
+                self.require_room(job.lane, job.deadline)
                 scene = await self.decode(job, times)
                 pixels = await self.infer(scene, times, job.lane, deadline=job.deadline)
                 return await self.encode(pixels, job.format, job.quality, times)
+
+    def require_room(self, lane: Lane = Lane.INTERACTIVE, deadline: float | None = None) -> None:
+        """Refuse work that would wait too long: see ``Scheduler.require_room``."""
+        self.scheduler.require_room(lane, deadline, self._decoding)
 
     async def decode(self, job: Job, times: StageTimes) -> Scene:
         """Read and check a job's maps and choose its styles. Raises ServiceError."""

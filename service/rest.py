@@ -25,6 +25,8 @@ from service.schemas import (
 )
 from service.served import Models, ServedModel
 
+SMALL = 1 << 18
+"""Bytes that are hashed sooner than another thread is woken."""
 # The form has four fields; a few more are read so that their names can be told.
 FORM_LIMITS: Any = {"max_files": 5, "max_fields": 5, "max_part_size": MAX_OPTIONS_BYTES}
 
@@ -46,7 +48,7 @@ async def served_model(request: Request) -> AsyncIterator[ServedModel]:
         yield model
 
 
-def photo_format(request: Request) -> OutputFormat:
+async def photo_format(request: Request) -> OutputFormat:
     """Return the format that the client accepts best. Raises ServiceError NOT_ACCEPTABLE."""
     accept = ", ".join(request.headers.getlist("accept"))
     chosen = choose_format(accept)
@@ -108,7 +110,7 @@ async def synthesize(request: Request, form: PhotoForm, format_: Format, model: 
     )
     answer = await run_until_disconnect(request, model.synthesize(job, request.state.stage_times))
     headers = {
-        "ETag": await model.pipeline.on_codec_pool(_etag, answer.photo),
+        "ETag": await _etag(model, answer.photo),
         "Vary": "Accept",
         "X-Cache": "hit" if answer.cached else "miss",
         "X-Model-Version": model.description.version,
@@ -142,9 +144,15 @@ async def _map(upload: UploadFile, plane: RawPlane | None) -> MapData:
     return MapData(data, plane.encoding, plane.element_type, plane.width, plane.height)
 
 
-def _etag(photo: Photo) -> str:
+async def _etag(model: ServedModel, photo: Photo) -> str:
     """Name the photograph by its content."""
-    return f'"{hashlib.blake2b(photo.data, digest_size=16).hexdigest()}"'
+    if len(photo.data) < SMALL:
+        return _hash(photo.data)
+    return await model.pipeline.on_codec_pool(_hash, photo.data)
+
+
+def _hash(data: bytes) -> str:
+    return f'"{hashlib.blake2b(data, digest_size=16).hexdigest()}"'
 
 
 def _known_to_client(request: Request, etag: str) -> bool:

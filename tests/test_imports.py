@@ -16,7 +16,8 @@ IMPORT_WHOLE_PACKAGE = """
 import importlib, pkgutil
 package = importlib.import_module({name!r})
 for module in pkgutil.walk_packages(package.__path__, {name!r} + "."):
-    importlib.import_module(module.name)
+    if not module.name.startswith("service.bench_adapters."):  # run by interpreters of their own
+        importlib.import_module(module.name)
 """
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.codec import prepare_maps
@@ -22,13 +26,13 @@ from model.spec import InputSpec
 from training.config import TrainConfig
 from training.crops import Example, resize_example
 from training.data import PairFolder, load_example
+from training.heap import keep_freed_memory
 from training.perceptual import perceptual_loss
 from training.plain_loop import PlainLoop
 from training.state import TrainingState
 from training.step import train_step
 
 Batch = Mapping[str, Tensor]
-Step = Callable[[Batch], dict[str, Tensor]]
 
 WARM_UP = 2
 TOLERANCE = 0.02
@@ -52,6 +56,34 @@ shapes alone (`--device cuda --preset global-512p --size 1024x512` and `--preset
 """
 
 
+_PAGE = """\
+# Training step beside a plain loop
+
+Measured on {device}, Python {python}, torch {torch}. Batches of {config.batch}, {shape} pixels,
+{instances:.0f} instances each. Generator of width {config.width} with {config.downsamplings}
+downsamplings, {config.blocks} residual blocks, {config.enhancers} enhancers and {config.norm} norm;
+{config.styles} style channels; discriminator of width {config.discriminator_width} at
+{config.discriminator_scales} scales; perceptual network: {perceptual} (with random weights, for
+time does not depend on them). The loops take turns, each in a process of its own, from the same
+weights and on the same batches; medians of {counted} steps.
+
+The plain loop does the work in the reference's order: float32, channels first, one-hot labels
+built on the host, three passes of the discriminator, the generator's gradients computed for the
+discriminator's weights too, styles averaged by a loop over ids, images and channels.
+
+| loop | ms per iteration | iterations/s | ratio | memory | losses differ by at most |
+|---|---|---|---|---|---|
+{rows}
+
+## Losses, step by step
+
+| step | loop | {terms} |
+|---|---|{rule}
+{steps}
+
+{published}"""
+
+
 @dataclass(frozen=True)
 class Measured:
     """One way to make a step, over all timed steps."""
@@ -63,8 +95,8 @@ class Measured:
     """Iterations per second as a multiple of the plain loop's."""
     difference: float
     """Largest relative difference of a loss to the plain loop's in the same step."""
-    peak_gb: float | None
-    """Most memory of the device in use at once; None on a CPU."""
+    peak_gb: float
+    """Most memory in use at once: of a GPU's tensors, or of the whole process on a CPU."""
     losses: list[dict[str, float]]
     """Of every step, in order."""
 
@@ -74,75 +106,84 @@ def compare_loops(
 ) -> list[Measured]:
     """Time one step per batch of each loop in turn; the first ``WARM_UP`` are left out.
 
-    The plain loop comes first in the result. All start from the same weights and see the same batches. The objective is the reference's:
-    terms that are not in the paper are left out. With ``config.compile`` the compiled step is
-    measured beside the one that is not. The plain loop always runs in float32.
+    The plain loop comes first in the result. All start from the same weights and see the same
+    batches, each in a process of its own. The objective is the reference's: terms that are not
+    in the paper are left out. With ``config.compile`` the compiled step is measured beside the
+    one that is not. The plain loop always runs in float32.
     """
     config = dataclasses.replace(config, l1=0.0, colour=0.0, style_colour=0.0, enhancer_alone=0)
     eager = dataclasses.replace(config, compile=False)
-    torch.manual_seed(config.seed)
-    perceptual = None
-    if config.perceptual:  # its time does not depend on its weights
-        perceptual = perceptual_loss(config.perceptual_network, pretrained=False).to(device)
-
-    def plain() -> Step:
-        return PlainLoop(TrainingState(eager, spec, device), eager, perceptual).step
-
-    def ours(config: TrainConfig) -> Step:
-        state = TrainingState(config, spec, device)
-        network = state.adopt(copy.deepcopy(perceptual), config) if perceptual else None
-        if config.checkpoint_blocks:
-            state.checkpoint_blocks()
-        if config.compile:
-            state.compile()
-        return lambda batch: train_step(state, config, network, batch)
-
-    loops = {"plain loop, float32": plain, f"hdsynth, {config.precision}": partial(ours, eager)}
+    loops = {"plain loop, float32": (True, eager), f"hdsynth, {config.precision}": (False, eager)}
     if config.compile:
-        loops[f"hdsynth, {config.precision}, compiled"] = partial(ours, config)
-    return _summary(*_take_turns(loops, batches, device), _peaks(loops, batches[0], device))
-
-
-def _take_turns(
-    loops: Mapping[str, Callable[[], Step]], batches: Sequence[Batch], device: torch.device
-) -> tuple[dict[str, list[float]], dict[str, list[dict[str, float]]]]:
-    """Seconds and losses of every step of every loop."""
-    steps = {name: build() for name, build in loops.items()}
+        loops[f"hdsynth, {config.precision}, compiled"] = (False, config)
     times: dict[str, list[float]] = {name: [] for name in loops}
     losses: dict[str, list[dict[str, float]]] = {name: [] for name in loops}
-    for batch in batches:
-        for name, step in steps.items():
-            _wait(device)
-            started = time.perf_counter()
-            found = step(batch)
-            _wait(device)
-            times[name].append(time.perf_counter() - started)
-            losses[name].append({key: loss.item() for key, loss in found.items()})
-    return times, losses
+    with ExitStack() as stack:
+        start = partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn"))
+        pools = {name: stack.enter_context(start()) for name in loops}
+        arrays = [{name: tensor.numpy() for name, tensor in batch.items()} for batch in batches]
+        for name, (plain, settings) in loops.items():
+            threads = torch.get_num_threads()
+            pools[name].submit(_begin, plain, settings, spec, arrays, device, threads).result()
+        for index in range(len(batches)):
+            for name, pool in pools.items():
+                seconds, found = pool.submit(_take_turn, index).result()
+                times[name].append(seconds)
+                losses[name].append(found)
+        peaks = {name: pool.submit(_peak_gb, device).result() for name, pool in pools.items()}
+    return _summary(times, losses, peaks)
 
 
-def _peaks(
-    loops: Mapping[str, Callable[[], Step]], batch: Batch, device: torch.device
-) -> dict[str, float | None]:
-    """Most memory of a GPU in GB that each loop uses when it runs alone; None on a CPU."""
-    peaks: dict[str, float | None] = dict.fromkeys(loops)
+_turns: list[Callable[[int], dict[str, Tensor]]] = []
+"""In a process that runs one loop: its step, by the number of the batch."""
+
+
+def _begin(
+    plain: bool,
+    config: TrainConfig,
+    spec: InputSpec,
+    arrays: list[dict[str, NDArray[np.integer]]],
+    device: torch.device,
+    threads: int,
+) -> None:
+    """Build one loop in this process."""
+    torch.set_num_threads(threads)
+    batches = [{name: torch.from_numpy(a) for name, a in batch.items()} for batch in arrays]
+    perceptual = None
+    if config.perceptual:  # its time does not depend on its weights
+        torch.manual_seed(config.seed)
+        perceptual = perceptual_loss(config.perceptual_network, pretrained=False).to(device)
+    state = TrainingState(config, spec, device)
+    if plain:
+        loop = PlainLoop(state, config, perceptual)
+        _turns.append(lambda index: loop.step(batches[index]))
+        return
+    if device.type == "cpu":
+        keep_freed_memory()
+    state.prepare(config)
+    adopted = state.adopt(perceptual, config) if perceptual else None
+    _turns.append(lambda index: train_step(state, config, adopted, batches[index]))
+
+
+def _take_turn(index: int) -> tuple[float, dict[str, float]]:
+    """Make one step; returns its seconds and losses."""
+    (turn,) = _turns
+    started = time.perf_counter()
+    found = {name: loss.item() for name, loss in turn(index).items()}  # waits for a GPU
+    return time.perf_counter() - started, found
+
+
+def _peak_gb(device: torch.device) -> float:
+    """Most memory in GB: of the GPU's tensors, or of the process."""
     if device.type == "cuda":
-        for name, build in loops.items():
-            torch.cuda.empty_cache()
-            step = build()
-            for _ in range(WARM_UP):
-                step(batch)
-            torch.cuda.reset_peak_memory_stats(device)
-            step(batch)
-            peaks[name] = torch.cuda.max_memory_allocated(device) / 1e9
-            del step
-    return peaks
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
 
 
 def _summary(
     times: Mapping[str, list[float]],
     losses: Mapping[str, list[dict[str, float]]],
-    peaks: Mapping[str, float | None],
+    peaks: Mapping[str, float],
 ) -> list[Measured]:
     first, measured = next(iter(times)), []
     medians = {name: statistics.median(found[WARM_UP:]) for name, found in times.items()}
@@ -167,11 +208,6 @@ def _difference(found: list[dict[str, float]], wanted: list[dict[str, float]]) -
         for f, w in zip(found, wanted, strict=True)
         for name in w
     )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def drawn_batches(
@@ -216,42 +252,32 @@ def markdown(
     measured: Sequence[Measured], config: TrainConfig, batches: Sequence[Batch], device: str
 ) -> str:
     """Render what was measured, on what, and whether the losses were equal."""
-    images = batches[0]["image"]
-    objects = np.mean([int(ids.max()) + 1 for b in batches for ids in b["index"]])
-    perceptual = config.perceptual_network if config.perceptual else "none"
-    lines = [
-        "# Training step beside a plain loop",
-        "",
-        f"Measured on {device}, Python {platform.python_version()}, torch {torch.__version__}. "
-        f"Batches of {len(images)}, {images.shape[3]}x{images.shape[2]} pixels, "
-        f"{objects:.0f} instances each; generator of width {config.width} with "
-        f"{config.downsamplings} downsamplings, {config.blocks} residual blocks and {config.norm} "
-        f"norm; {config.styles} style channels; discriminator of width "
-        f"{config.discriminator_width} at {config.discriminator_scales} scales; perceptual network "
-        f"{perceptual} (its weights random: time does not depend on them). Loops take turns, from "
-        f"the same weights, on the same batches; medians of {len(batches) - WARM_UP} steps.",
-        "",
-        "The plain loop does the same work in the reference's order: float32, channels first, "
-        "one-hot labels built on the host, three passes of the discriminator, the generator's "
-        "gradients computed for the discriminator's weights too, styles averaged by a loop over "
-        "instances.",
-        "",
-        "| loop | ms per iteration | iterations/s | ratio | memory | losses differ by at most |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
+    rows = [
         f"| {m.name} | {m.median_ms:.1f} | {m.iterations_per_s:.3f} | {m.ratio:.2f} | "
-        f"{f'{m.peak_gb:.2f} GB' if m.peak_gb is not None else ''} | {100 * m.difference:.3f} % |"
+        f"{m.peak_gb:.2f} GB | {100 * m.difference:.3f} % |"
         for m in measured
     ]
-    lines += ["", "## Losses, step by step", ""]
     terms = list(measured[0].losses[0])
-    lines += [f"| step | loop | {' | '.join(terms)} |", f"|---|---|{'---|' * len(terms)}"]
-    for step in range(len(batches)):
-        for m in measured:
-            values = " | ".join(f"{m.losses[step][term]:.5f}" for term in terms)
-            lines.append(f"| {step + 1} | {m.name} | {values} |")
-    return "\n".join(lines) + "\n\n" + PUBLISHED
+    steps = [
+        f"| {step + 1} | {m.name} | " + " | ".join(f"{m.losses[step][t]:.5f}" for t in terms) + " |"
+        for step in range(len(batches))
+        for m in measured
+    ]
+    return _PAGE.format(
+        device=device,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        shape="x".join(str(batches[0]["image"].shape[i]) for i in (3, 2)),
+        instances=np.mean([int(ids.max()) + 1 for batch in batches for ids in batch["index"]]),
+        perceptual=config.perceptual_network if config.perceptual else "none",
+        counted=len(batches) - WARM_UP,
+        config=config,
+        rows="\n".join(rows),
+        terms=" | ".join(terms),
+        rule="---|" * len(terms),
+        steps="\n".join(steps),
+        published=PUBLISHED,
+    )
 
 
 def device_name(device: torch.device) -> str:

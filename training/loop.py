@@ -15,6 +15,7 @@ from training.config import TrainConfig
 from training.crops import crop_rule
 from training.data import PairDataset, open_folder, run_loader
 from training.files import replacing
+from training.heap import keep_freed_memory
 from training.interrupts import Interrupts
 from training.journal import Journal
 from training.perceptual import perceptual_loss
@@ -44,6 +45,8 @@ def train(config: TrainConfig, folder: Path) -> TrainingState:
     whatever it raises, the last checkpoint is whole.
     """
     device = _device(config.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     with join_processes(device) as processes, Interrupts() as interrupts:
         return _run(config, folder, device, processes, interrupts)
 
@@ -87,10 +90,7 @@ def _run(
     if config.freeze_norms:
         # Small batches shift their own statistics, and with them the brightness of the styles.
         state.trained.eval()
-    if config.checkpoint_blocks:
-        state.checkpoint_blocks()
-    if config.compile:
-        state.compile()
+    state.prepare(config)
 
     batches = run_loader(
         dataset, state.position, config.images, config.batch, config.workers, processes.rank,

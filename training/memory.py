@@ -47,8 +47,7 @@ def estimate(config: TrainConfig, spec: InputSpec, size: tuple[int, int]) -> Nee
         networks = Networks(config, spec, torch.device("meta"))
         if config.perceptual:
             perceptual = perceptual_loss(config.perceptual_network, pretrained=False)
-    if config.checkpoint_blocks:
-        networks.checkpoint_blocks()
+    networks.prepare(dataclasses.replace(config, compile=False))
     # Autocast follows the device, which need not exist here: a CPU's rules stand for all.
     networks.device = torch.device("cpu")
     with FakeTensorMode(allow_non_fake_inputs=True):
@@ -89,7 +88,7 @@ def _kept(
         # Which pixels form an instance depends on values; their mean itself keeps little.
         config = dataclasses.replace(config, style_colour=0.0)
         model = networks.encoder.model
-        networks.encoder.forward = lambda image, _instance: model(image)  # type: ignore[method-assign]
+        networks.encoder.forward = lambda image, instance: model(image)  # type: ignore[method-assign]  # noqa: ARG005
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         losses = compare(networks, config, perceptual, _batch(config, networks.input, size))
         assert losses.generator.requires_grad
@@ -109,7 +108,7 @@ def _batch(config: TrainConfig, spec: InputSpec, size: tuple[int, int]) -> dict[
 
 def _storage(tensor: Tensor) -> StorageWeakRef:
     """Identify the memory of a tensor, which views share."""
-    return StorageWeakRef(tensor.untyped_storage())
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 
 def _count(network: nn.Module) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from model.discriminator import MultiscaleDiscriminator
@@ -59,31 +59,24 @@ class Networks:
             network.apply(init_weights)
             network.to(device=device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
-    def checkpoint_blocks(self) -> None:
-        """Let residual blocks keep their input alone and compute the rest again when needed."""
-        for block in self.trained.modules():
-            if isinstance(block, ResidualBlock):
-                contexts = partial(_first_and_second_pass, block)
-                block.forward = partial(  # type: ignore[method-assign]
-                    checkpoint,
-                    block.forward,
-                    use_reentrant=False,
-                    preserve_rng_state=False,  # nothing in a block is random
-                    context_fn=contexts,
-                )
-
-    def compile(self) -> None:
-        """Compile in place, at the first call; names in a checkpoint stay as they are.
-
-        The encoder's instance-wise mean depends on the data and stays outside.
-        """
-        self.generator.compile()
-        if self.encoder:
-            self.encoder.model.compile()
-        if self.device.type == "cuda":
-            # A compiled network computes the gradients of all its weights whenever it is asked
-            # for any, which on a CPU costs more than compiling the discriminator brings.
-            self.discriminator.compile()
+    def prepare(self, config: TrainConfig) -> None:
+        """Make the passes of training cheaper; what they compute and its names stay as they are."""
+        if self.device.type == "cpu":
+            for network in filter(None, (self.generator, self.encoder)):
+                _compute_head_in_blocks(network)
+        if config.checkpoint_blocks:
+            for block in self.trained.modules():
+                if isinstance(block, ResidualBlock):
+                    _keep_input_alone(block)
+        if config.compile:
+            self.generator.compile()
+            if self.encoder:
+                # Its mean over instances depends on the data and stays outside.
+                self.encoder.model.compile()
+            if self.device.type == "cuda":
+                # A compiled network computes the gradients of all its weights whenever it is
+                # asked for any; on a CPU that costs more than compiling brings.
+                self.discriminator.compile()
 
     def adopt(self, network: nn.Module, config: TrainConfig) -> nn.Module:
         """Give a network that isn't trained the run's device, layout and compiler."""
@@ -95,6 +88,17 @@ class Networks:
     def parameters(self) -> list[Tensor]:
         """Every weight that the run trains."""
         return [*self.trained.parameters(), *self.discriminator.parameters()]
+
+
+def _keep_input_alone(block: nn.Module) -> None:
+    """Let a block keep its input alone, and compute the rest again for its gradient."""
+    block.forward = partial(
+        checkpoint,
+        block.forward,
+        use_reentrant=False,
+        preserve_rng_state=False,  # nothing in a block is random
+        context_fn=lambda: (nullcontext(), _FrozenStatistics(block)),
+    )
 
 
 class _FrozenStatistics:
@@ -112,6 +116,20 @@ class _FrozenStatistics:
             norm.track_running_stats = True
 
 
-def _first_and_second_pass(block: nn.Module) -> tuple[Any, Any]:
-    """Contexts in which ``checkpoint`` runs a block forward, and again for its gradient."""
-    return nullcontext(), _FrozenStatistics(block)
+def _compute_head_in_blocks(network: nn.Module) -> None:
+    """Compute the last 7x7 convolution 2x2 pixels at a time.
+
+    Three output channels leave most of a processor's vector unit idle; as one convolution of
+    stride 2 with a shifted copy of the kernel for each of four pixels they are twelve.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (7, 7) and layer.out_channels < 4:
+            layer.forward = partial(_in_blocks, layer)  # type: ignore[method-assign]
+
+
+def _in_blocks(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a 7x7 convolution without padding to (N, C, H, W), H and W even."""
+    assert layer.bias is not None
+    kernels = [F.pad(layer.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)]
+    weight = torch.stack(kernels, dim=1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    return F.pixel_shuffle(F.conv2d(x, weight, layer.bias.repeat_interleave(4), stride=2), 2)

@@ -72,10 +72,10 @@ class PlainLoop:
             terms["perceptual"] = config.perceptual * self.perceptual(fake, real)
 
         self.optimizer_g.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(terms.values())).sum())
         self.optimizer_g.step()
         self.optimizer_d.zero_grad()
-        judging.backward()
+        torch.autograd.backward(judging)
         self.optimizer_d.step()
         return {name: term.detach() for name, term in (terms | {"discriminator": judging}).items()}
 

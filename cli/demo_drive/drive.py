@@ -44,7 +44,7 @@ class Drive:
             self.styles += event.new_styles
         elif isinstance(event, Dropped):
             if event.reason == "invalid":
-                raise RuntimeError(f"frame {event.first_frame_id}: {event.code}: {event.detail}")
+                raise RuntimeError(f"frame {event.frame_id}: {event.code}: {event.detail}")
             self.drops.append(event)
 
     def forget(self, frame_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def _flicker(found: Drive) -> float:
         Shot(found.sent[number].label, found.sent[number].instance, photo)
         for number, photo in found.photos.items()
     ]
-    return float(np.mean([flicker(*pair) for pair in zip(shots, shots[1:], strict=False)]))
+    return float(np.mean([flicker(*pair) for pair in itertools.pairwise(shots)]))
 
 
 def _sharpness(found: Drive) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def write_animation(path: Path, pictures: Iterable[Image.Image], fps: float) -> 
     for another suffix.
     """
     first, *others = pictures
-    options = {"save_all": True, "loop": 0, "duration": round(1000 / fps)}
+    options: dict[str, Any] = {"save_all": True, "loop": 0, "duration": round(1000 / fps)}
     match path.suffix.lower():
         case ".gif":
             palette = _palette([first, *others])

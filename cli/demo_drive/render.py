@@ -13,8 +13,18 @@ from cli.demo_drive.mesh import Mesh, decode, instance_colour
 from cli.demo_drive.street import LENGTH_M
 
 EYE_M = 1.7
+PITCH = 10.0
+"""Degrees upwards: houses matter more than the road."""
 FIELD_OF_VIEW = 75.0
 """Degrees, of the longer side of the picture."""
+
+_SETTINGS = """
+notify-level warning
+notify-level-x11display fatal
+framebuffer-multisample 0
+dithering 0
+sync-video 0
+"""
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Pose:
     """Degrees to the right of the street's direction."""
 
 
-def pose_at(seconds: float, speed: float = 4.0, turn: float = 40.0) -> Pose:
+def pose_at(seconds: float, speed: float, turn: float = 40.0) -> Pose:
     """Drive along the street and back to its start, looking at the houses to the right.
 
     ``speed`` is in metres a second. The car sways a little, as cars do.
@@ -57,7 +67,7 @@ class Renderer:
     def render(self, pose: Pose) -> tuple[NDArray[np.uint8], NDArray[np.uint16]]:
         """Return the label map and the instance map, (H, W), that the camera sees."""
         for camera in self._cameras:
-            camera.setPosHpr(pose.x, pose.y, EYE_M, -pose.turn, 6.0, 0.0)
+            camera.setPosHpr(pose.x, pose.y, EYE_M, -pose.turn, PITCH, 0.0)
         self.engine.renderFrame()
         label, instance = (self._ids(texture) for texture in self._textures)
         return label.astype(np.uint8), instance
@@ -108,7 +118,5 @@ def load_panda() -> Any:
         from panda3d import core
     except ImportError as error:
         raise ImportError("the drive needs Panda3D: pip install 'hdsynth[demo]'") from error
-    core.loadPrcFileData(
-        "", "notify-level warning\nframebuffer-multisample 0\ndithering 0\nsync-video 0"
-    )
+    core.loadPrcFileData("", _SETTINGS)
     return core

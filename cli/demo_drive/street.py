@@ -6,6 +6,7 @@ plus its number, as in the drawn scenes.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from random import Random
@@ -41,14 +42,14 @@ class Street:
         self.mesh.add(kind, self.new(kind), *polygons)
 
 
-def build_street(seed: int = 0) -> Mesh:
+def build_street(seed: int = 6) -> Mesh:
     """Build the street of a seed; the same seed builds the same street."""
     street = Street(Random(f"street {seed}"))  # noqa: S311, a drawing, not a secret
     _ground(street)
     for side in (-1, 1):
         y = -20.0
         while y < LENGTH_M + 60:
-            if street.rng.random() < 0.15:
+            if street.rng.random() < 0.3:
                 y += _garden(street, side, y)
             else:
                 y += _house(street, side, y)
@@ -75,7 +76,7 @@ def _upright(x: float, y: tuple[float, float], z: tuple[float, float]) -> list[P
 def _house(street: Street, side: int, y: float) -> float:
     """Build a house whose wall begins at y; returns its width."""
     rng = street.rng
-    columns, storeys = rng.randint(3, 6), rng.randint(2, 5)
+    columns, storeys = rng.randint(3, 6), rng.randint(2, 4)
     width, storey_m = columns * rng.uniform(2.4, 3.1) + 0.8, rng.uniform(2.8, 3.3)
     eaves, front = storeys * storey_m + 0.9, side * (FRONT_M + rng.choice((0.0, 0.0, 0.8)))
     back, facade = front + side * 9, street.new(SceneClass.FACADE)
@@ -185,7 +186,7 @@ def _tree(street: Street, x: float, y: float, height: float) -> None:
         ]
         for z, spread in rings
     ]
-    for below, above in zip(points, points[1:], strict=False):
+    for below, above in itertools.pairwise(points):
         crown += [[below[turn - 1], below[turn], above[turn], above[turn - 1]] for turn in range(9)]
     trunk = box((x - 0.14, x + 0.14), (y - 0.14, y + 0.14), (0.0, low * 1.1))
     street.add(SceneClass.VEGETATION, *trunk[:4], *crown, points[0])

@@ -65,6 +65,7 @@ class FakeEngine:
         if options.memory and images > options.memory:
             raise RuntimeError(f"CUDA out of memory: {images} images")
         self._fail_on(batch.label)
+        assert batch.instance is not None, "fakes know classes and instances only"
         megapixels = batch.instance.size / 1e6
         milliseconds = options.base_ms + images * options.image_ms
         end = started + (milliseconds + megapixels * options.megapixel_ms) / 1000

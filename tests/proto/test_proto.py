@@ -52,7 +52,7 @@ def test_a_renumbered_field_is_noticed(copy: Path) -> None:
     messages = copy / "hdsynth" / "v1" / "synthesis.proto"
     text = messages.read_text()
     assert "uint32 quality = 6;" in text
-    messages.write_text(text.replace("uint32 quality = 6;", "uint32 quality = 7;"))
+    messages.write_text(text.replace("uint32 quality = 6;", "uint32 quality = 60;"))
     result = buf("breaking", str(copy), "--against", str(PROTO / "released.binpb"))
     assert result.returncode == 100
     assert '"quality"' in result.stdout

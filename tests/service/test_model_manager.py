@@ -26,6 +26,7 @@ from model.bundle import load_bundle, replace_card
 from model.bundle_archive import pack
 from service.auth import new_key
 from tests.service.conftest import Server, png, start_server, stop_server
+from tests.service.test_app import run_to_its_end
 
 LABEL = png(np.full((64, 64), 1, np.uint8))
 HEALTH = health_pb2.HealthCheckResponse
@@ -191,8 +192,8 @@ def test_load_and_unload(site: Site, tmp_path: Path) -> None:
     answer = site.admin.post("/v1/models/three:load", json={"source": f"{archive}#sha256={digest}"})
     assert answer.status_code == 200, answer.text
     with grpc.insecure_channel(site.server.grpc_address) as channel:
-        check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[no-untyped-call]
-        watch = health_pb2_grpc.HealthStub(channel).Watch(  # type: ignore[no-untyped-call]
+        check = health_pb2_grpc.HealthStub(channel).Check
+        watch = health_pb2_grpc.HealthStub(channel).Watch(
             health_pb2.HealthCheckRequest(service="three")
         )
         assert check(health_pb2.HealthCheckRequest(service="three")).status == HEALTH.SERVING
@@ -281,6 +282,13 @@ def test_only_the_admins_change_models(site: Site) -> None:
             f"{site.server.url}/v1/models/{address}", json={"source": "x"}, headers=headers
         )
         assert (response.status_code, response.json()["reason"]) == (403, "PERMISSION_DENIED")
+
+
+def test_two_models_of_one_name_end_the_start(tiny_bundle: Path) -> None:
+    """Which of them a request meant could not be told; the error says what to write."""
+    both = f"{tiny_bundle},{tiny_bundle}"
+    line = run_to_its_end(model=both, port=0, backend="fake", buckets="64x64")
+    assert f"there is a model tiny already; write OTHERNAME={tiny_bundle}" in line
 
 
 def test_without_admins_nobody_changes_models(server: Server) -> None:

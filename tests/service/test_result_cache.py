@@ -10,8 +10,8 @@ JOB = Job(
     MapData(b"label"),
     MapData(b"instance"),
     StyleChoice(1, {5: 2, 3: (0.5, 0.25)}, {7: Between(1, 2, 0.5)}),
-    "jpeg",
-    80,
+    format="jpeg",
+    quality=80,
 )
 
 

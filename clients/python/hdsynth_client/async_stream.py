@@ -22,7 +22,16 @@ from hdsynth_client.errors import ConnectionFailedError, HdsynthError
 from hdsynth_client.retry import Retry
 from hdsynth_client.rpc import error_of, key_metadata, open_aio_channel, styles_message
 from hdsynth_client.stream_config import StreamConfig
-from hdsynth_client.stream_events import Dropped, Event, GoAway, Ready, Rectangle, Result, event_of
+from hdsynth_client.stream_events import (
+    Dropped,
+    Event,
+    GoAway,
+    Ready,
+    Rectangle,
+    Result,
+    drop_of,
+    event_of,
+)
 from hdsynth_client.stream_maps import MapSender
 from hdsynth_client.types import Map, Styles, as_plane
 
@@ -124,7 +133,7 @@ class AsyncStream:
         if self._waiting is not None:
             older = self._waiting.message
             message.scene_cut |= older.scene_cut  # the cut came with a frame that nobody will see
-            self._tell(Dropped(older.frame_id, older.frame_id, "superseded"))
+            self._tell(Dropped(older.frame_id, "superseded"))
         self._waiting = _Frame(message, *planes)
         self._changed.set()
         return number
@@ -245,26 +254,30 @@ class AsyncStream:
     async def _read(self, call: Any) -> None:
         try:
             while (response := await call.read()) is not grpc.aio.EOF:
-                event = event_of(response, self._ready.model_version)
-                if event is not None:
+                if response.HasField("dropped"):
+                    self._note_drop(response.dropped)
+                elif (event := event_of(response, self._ready.model_version)) is not None:
                     self._note(event)
-                    self._tell(event)
         except grpc.aio.AioRpcError as error:
             raise await _error(call, error) from error
 
     def _note(self, event: Event) -> None:
-        match event:
-            case Result():
-                self._unanswered.pop(event.frame_id, None)
-            case Dropped():
-                for number in [*self._unanswered]:
-                    if event.first_frame_id <= number <= event.last_frame_id:
-                        del self._unanswered[number]
-                if event.reason in {"invalid", "overloaded"}:  # its changes may be lost
-                    self._label.forget()
-                    self._instance.forget()
-            case GoAway():
-                self._is_sent_away = True
+        if isinstance(event, Result):
+            self._unanswered.pop(event.frame_id, None)
+        elif isinstance(event, GoAway):
+            self._is_sent_away = True
+        self._tell(event)
+        self._changed.set()
+
+    def _note_drop(self, notice: pb.FrameDropped) -> None:
+        for number in [*self._unanswered]:
+            # A notice spans frames too that never left, which have been told of.
+            if notice.first_frame_id <= number <= notice.last_frame_id:
+                del self._unanswered[number]
+                self._tell(drop_of(notice, number))
+        if notice.reason in {pb.DROP_REASON_INVALID, pb.DROP_REASON_OVERLOADED}:
+            self._label.forget()  # the server may lack what the frame changed
+            self._instance.forget()
         self._changed.set()
 
     async def _write(self, call: Any) -> None:
@@ -296,11 +309,11 @@ class AsyncStream:
 
     def _lose(self, also_waiting: bool) -> None:
         for number in self._unanswered:
-            self._tell(Dropped(number, number, "lost"))
+            self._tell(Dropped(number, "lost"))
         self._unanswered.clear()
         if also_waiting and self._waiting is not None:
             number, self._waiting = self._waiting.message.frame_id, None
-            self._tell(Dropped(number, number, "lost"))
+            self._tell(Dropped(number, "lost"))
 
     def _tell(self, event: Event | None) -> None:
         self._events.put_nowait(event)

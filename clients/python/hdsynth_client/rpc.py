@@ -321,7 +321,7 @@ class AsyncGrpcClient:
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await self._channel.close()
+        await self._channel.close(None)
 
     async def _call(
         self, call: Callable[..., Any], request: object, deadline_s: float | None

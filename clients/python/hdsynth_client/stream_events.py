@@ -67,10 +67,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Dropped:
-    """Frames that bring no photograph, from the first to the last."""
+    """A frame that brings no photograph."""
 
-    first_frame_id: int
-    last_frame_id: int
+    frame_id: int
     reason: Reason
     """superseded: a newer one took its place; lost: the stream ended before it was answered."""
     code: str = ""
@@ -98,25 +97,24 @@ Event = Ready | Result | Dropped | Pacing | GoAway
 
 
 def event_of(response: pb.SynthesizeStreamResponse, model_version: str) -> Event | None:
-    """Read a message; None for a heartbeat, and for what only newer clients know."""
+    """Read a message but a drop notice; None for a heartbeat, and for what newer clients know."""
     match response.WhichOneof("message"):
         case "ready":
             ready = response.ready
             return Ready(ready.session_id, ready.model, ready.model_version, ready.window)
         case "result":
             return _result(response.result, model_version)
-        case "dropped":
-            drop = response.dropped
-            reason = _REASONS.get(drop.reason, "invalid")
-            error = drop.error
-            return Dropped(
-                drop.first_frame_id, drop.last_frame_id, reason, error.reason, error.message
-            )
         case "pacing":
             return Pacing(response.pacing.frames_per_second)
         case "go_away":
             return GoAway(response.go_away.drain_s)
     return None
+
+
+def drop_of(notice: pb.FrameDropped, frame_id: int) -> Dropped:
+    """Read what a drop notice says of one of its frames."""
+    reason = _REASONS.get(notice.reason, "invalid")
+    return Dropped(frame_id, reason, notice.error.reason, notice.error.message)
 
 
 def _result(message: pb.FrameResult, model_version: str) -> Result:

@@ -31,7 +31,9 @@ export function panel(app: App, view: View): HTMLElement {
   });
   const list = h("div", { className: "tabs", role: "tablist", "aria-label": "Panel" }, ...buttons);
   roving(list);
+  let shown = "";
   const show = (wanted: string) => {
+    shown = wanted;
     tabs.forEach(({ name, content }, i) => {
       const isShown = name === wanted;
       content.hidden = !isShown;
@@ -44,8 +46,9 @@ export function panel(app: App, view: View): HTMLElement {
   app.on("choice", () => {
     if (app.tool === tool) return;
     tool = app.tool;
-    if (tool === "select") show("Object");
-    else if (tool !== "hand") show("Paint");
+    // Whoever adds objects or tries looks is not torn away from it.
+    if (tool === "select" && shown === "Paint") show("Object");
+    else if (tool !== "select" && tool !== "hand" && shown === "Object") show("Paint");
   });
   show("Paint");
   const body = h("div", { className: "panel-body" }, ...tabs.map(({ content }) => content));
