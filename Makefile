@@ -46,10 +46,10 @@ clean: ## Remove the environment, build products and caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
-# Serving needs no torch, so it installs the base and ONNX Runtime only.
+# Serving needs no torch, so it installs the base, ONNX Runtime and OpenVINO only.
 $(VENV)/.serve: pyproject.toml | $(BIN)/python
 	@echo "Installing hdsynth for serving into $(VENV) ..."
-	$(INSTALL) '.[cpu]'
+	$(INSTALL) '.[cpu,openvino]'
 	@touch $@
 
 # The development set holds all of the serving set, so `make serve` after `make test` is ready too.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -64,8 +64,10 @@ def drive(
         styles=Styles(seed),
         steady=steady,
     )
-    with _server(address, model, backend, size) as where:
-        renderer = Renderer(build_street(), *size)
+    with (
+        _server(address, model, backend, size) as where,
+        closing(Renderer(build_street(), *size)) as renderer,
+    ):
         poses = [pose_at(number / fps, SPEED) for number in range(frames)]
         if flicker:
             from cli.demo_drive.flicker import compare

@@ -32,7 +32,14 @@ NewName = Annotated[
 ]
 _PROBLEMS: Any = problems(
     *("UNAUTHENTICATED", "PERMISSION_DENIED", "RATE_LIMITED", "MODEL_NOT_FOUND", "MODEL_LOADING"),
-    *("LOAD_FAILED", "INVALID_FIELD", "MISSING_FIELD", "UPLOAD_TOO_LARGE", "UPLOAD_TOO_SLOW"),
+    *(
+        "INVALID_MESSAGE",
+        "LOAD_FAILED",
+        "INVALID_FIELD",
+        "MISSING_FIELD",
+        "UPLOAD_TOO_LARGE",
+        "UPLOAD_TOO_SLOW",
+    ),
 )
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

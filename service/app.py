@@ -19,8 +19,8 @@ from starlette.middleware.cors import CORSMiddleware
 from service.access import AccessControl
 from service.admin import router as admin
 from service.auth import Authenticator
-from service.encode_rest import router as encoding
 from service.early_refusal import EarlyRefusal
+from service.encode_rest import router as encoding
 from service.lifecycle import Lifecycle
 from service.lifecycle import router as health
 from service.limits import Limiter

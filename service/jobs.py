@@ -43,14 +43,14 @@ class Job:
     label: MapData
     instance: MapData | None = None
     choice: StyleChoice = field(default_factory=StyleChoice)
-    style_photo: bytes | None = None
-    """Photograph of the same layout, a file, whose styles objects get that none is chosen for."""
     format: OutputFormat = "png"
     quality: int | None = None
     """1..100 for JPEG and WebP; None = the format's default."""
     lane: Lane = Lane.INTERACTIVE
     deadline: float | None = None
     """``time.monotonic()`` at which the caller stops waiting; None = never."""
+    style_photo: bytes | None = None
+    """Photograph of the same layout, a file, whose styles objects get that none is chosen for."""
 
 
 @dataclass(frozen=True)

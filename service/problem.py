@@ -101,7 +101,10 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
-        ours = ServiceError(_FRAMEWORK_REASONS[error.status_code], _sentence(request, error))
+        reason = _FRAMEWORK_REASONS[error.status_code]
+        if error.status_code == 400 and "multipart" not in request.headers.get("content-type", ""):
+            reason = "INVALID_MESSAGE"
+        ours = ServiceError(reason, _sentence(request, error))
         return problem_response(request.scope, ours, error.headers)
 
     @app.exception_handler(RequestValidationError)

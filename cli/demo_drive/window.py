@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli.demo_drive.drive import Drive, Shot
-from cli.demo_drive.picture import side_by_side
+from cli.demo_drive.picture import GAP, side_by_side
 from cli.demo_drive.render import Renderer, load_panda, pose_at
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def show(stream: Stream, renderer: Renderer, fps: float, speed: float) -> None:
             found.forget(newest)
         number += 1
         time.sleep(max(0.0, started + number / fps - time.monotonic()))
+    window.close()
 
 
 class _Window:
@@ -47,17 +48,20 @@ class _Window:
         core = load_panda()
         self._texture = core.Texture("picture")
         self._renderer = renderer
-        width, height = renderer.size
-        properties = core.WindowProperties.size(2 * width + 4, height)
+        wide, height = 2 * renderer.size[0] + GAP, renderer.size[1]
+        # The software renderer takes textures whose sides are powers of two.
+        self._pixels = np.zeros((_power_of_two(height), _power_of_two(wide), 3), np.uint8)
+        properties = core.WindowProperties.size(wide, height)
         properties.setTitle("hdsynth: label map | photograph")
         self._window = renderer.engine.makeOutput(
-            renderer.pipe, "window", 10, core.FrameBufferProperties(), properties,
+            renderer.pipe, "window", 10, core.FrameBufferProperties.getDefault(), properties,
             core.GraphicsPipe.BFRequireWindow,
         )  # fmt: skip
         if self._window is None:
             raise RuntimeError("no window could be opened here; use --headless")
         card = core.CardMaker("picture")
         card.setFrameFullscreenQuad()
+        card.setUvRange((0, 0), (wide / self._pixels.shape[1], height / self._pixels.shape[0]))
         scene = core.NodePath("window")
         scene.attachNewNode(card.generate()).setTexture(self._texture)
         lens = core.OrthographicLens()
@@ -71,10 +75,19 @@ class _Window:
         """Whether nobody has closed it."""
         return not self._window.isClosed()
 
+    def close(self) -> None:
+        """Free the window: one that is left open breaks the engine's end."""
+        self._renderer.engine.removeWindow(self._window)
+
     def picture(self, pixels: NDArray[Any]) -> None:
         """Show pixels (H, W, 3) from the next frame on."""
-        core = load_panda()
-        height, width = pixels.shape[:2]
-        self._texture.setup2dTexture(width, height, core.Texture.TUnsignedByte, core.Texture.FRgb)
+        core, kept = load_panda(), self._pixels
         # Panda3D's rows run from bottom to top, and its colours from blue to red.
-        self._texture.setRamImage(np.ascontiguousarray(pixels[::-1, :, ::-1]).tobytes())
+        kept[: pixels.shape[0], : pixels.shape[1]] = pixels[::-1, :, ::-1]
+        height, width = kept.shape[:2]
+        self._texture.setup2dTexture(width, height, core.Texture.TUnsignedByte, core.Texture.FRgb)
+        self._texture.setRamImage(kept.tobytes())
+
+
+def _power_of_two(side: int) -> int:
+    return 1 << (side - 1).bit_length()

@@ -33,6 +33,9 @@ export interface Latency {
   /** Milliseconds from the hand's move to the photograph on the screen. */
   total: number;
   engine: number;
+  /** Counts the photographs. */
+  frame: number;
+  view: "preview" | "region" | "whole";
 }
 
 export class App {
@@ -68,7 +71,13 @@ export class App {
         },
         onPhoto: (shown) => {
           this.layers.show(shown);
-          this.latency = { total: performance.now() - shown.view.since, engine: shown.engine };
+          const { since, isPreview, region } = shown.view;
+          this.latency = {
+            total: performance.now() - since,
+            engine: shown.engine,
+            frame: (this.latency?.frame ?? 0) + 1,
+            view: isPreview ? "preview" : region ? "region" : "whole",
+          };
           this.live.shown(shown);
           this.emit("photo");
         },

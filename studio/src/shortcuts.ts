@@ -77,9 +77,8 @@ export function addShortcuts(app: App, view: View, pointer: Pointer, actions: Ac
   for (const [tool, key] of Object.entries(TOOL_KEYS)) {
     plain[key.toLowerCase()] = () => app.choose({ tool: tool as ToolName });
   }
-  const controlled: Record<string, () => void> = {
-    z: () => app.undo(),
-    Z: () => app.redo(),
+  const controlled: Record<string, (isShifted: boolean) => void> = {
+    z: (isShifted) => (isShifted ? app.redo() : app.undo()),
     y: () => app.redo(),
     o: actions.open,
     s: actions.save,
@@ -88,17 +87,19 @@ export function addShortcuts(app: App, view: View, pointer: Pointer, actions: Ac
   addEventListener("keydown", (event) => {
     if (document.querySelector("dialog[open]") || isTyping(event.target)) return;
     const onCanvas = event.target === view.canvas || event.target === document.body;
-    const action = event.ctrlKey || event.metaKey ? controlled[event.key] : actionOf(event, onCanvas);
+    // In small letters: what the Shift and the Caps Lock key make of them differs.
+    const isControlled = event.ctrlKey || event.metaKey;
+    const action = isControlled ? controlled[event.key.toLowerCase()] : actionOf(event, onCanvas);
     if (!action) return;
     event.preventDefault();
-    action();
+    action(event.shiftKey);
   });
   addEventListener("keyup", (event) => {
     if (event.key === " ") setSpace(false);
   });
   addEventListener("blur", () => setSpace(false));
 
-  function actionOf(event: KeyboardEvent, onCanvas: boolean): (() => void) | undefined {
+  function actionOf(event: KeyboardEvent, onCanvas: boolean): ((isShifted: boolean) => void) | undefined {
     const nudge = NUDGES[event.key];
     if (nudge) return onCanvas && app.selected !== null ? () => move(nudge, event.shiftKey) : undefined;
     // These press a button that has the focus.

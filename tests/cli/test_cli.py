@@ -148,7 +148,7 @@ def test_bundle_show_tells_what_a_model_is(tiny_bundle: Path) -> None:
     text = hdsynth("bundle", "show", tiny_bundle).stdout
     for words in ("tiny", "window", "4 styles", "generator.onnx", "sha256"):
         assert words in text
-    assert json.loads(hdsynth("bundle", "show", tiny_bundle, "--json").stdout)["format"] == 1
+    assert json.loads(hdsynth("bundle", "show", tiny_bundle, "--json").stdout)["format"] == 2
 
 
 def test_a_model_card_can_be_written_later(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -44,11 +44,11 @@ def client(request: pytest.FixtureRequest, tiny_server: Server) -> Iterator[Clie
         yield client
 
 
-def open_client(server: Server, face: str, **options: Retry) -> Client | GrpcClient:
+def open_client(server: Server, face: str, retry: Retry | None = None) -> Client | GrpcClient:
     """Make a client of a server."""
     if face == "rest":
-        return Client(server.url, **options)
-    return GrpcClient(server.grpc_address, **options)
+        return Client(server.url, retry=retry)
+    return GrpcClient(server.grpc_address, retry=retry)
 
 
 def test_both_faces_give_the_same_photograph(tiny_server: Server, scene: Scene) -> None:

@@ -183,16 +183,17 @@ def test_await_does_the_same(fake: Server, scene: Scene) -> None:
 
 def test_a_stream_survives_a_restart(tiny_bundle: Path, scene: Scene) -> None:
     """Sent away, the stream opens again at the next server; frames are whole there."""
+    from hdsynth_client.retry import Retry
     from hdsynth_client.stream import open_stream
     from hdsynth_client.stream_config import StreamConfig
     from hdsynth_client.stream_events import GoAway, Ready, Result
 
     settings = {"model": tiny_bundle, "buckets": "192x128", "backend": "fake"}
-    config = StreamConfig(format="raw")
+    patient = Retry(attempts=12, total_s=120)  # a server takes its time to start
     with ExitStack() as stack:
         server = stack.enter_context(local_server(**settings))
-        port = server.grpc_address.rpartition(":")[2]
-        stream = stack.enter_context(open_stream(server.grpc_address, config, reconnect=True))
+        address, config = server.grpc_address, StreamConfig(format="raw")
+        stream = stack.enter_context(open_stream(address, config, reconnect=True, retry=patient))
         assert isinstance(stream.take(30), Ready)
         stream.send(scene.label, scene.instance)
         assert isinstance(stream.take(30), Result)
@@ -200,8 +201,8 @@ def test_a_stream_survives_a_restart(tiny_bundle: Path, scene: Scene) -> None:
         os.kill(server.pid, signal.SIGTERM)
         assert isinstance(stream.take(30), GoAway)
         number = stream.send(scene.label, scene.instance)
-        stack.enter_context(local_server(**settings, grpc_port=port))
-        assert isinstance(stream.take(60), Ready)
+        stack.enter_context(local_server(**settings, grpc_port=address.rpartition(":")[2]))
+        assert isinstance(stream.take(120), Ready)
         result = stream.take(30)
         assert isinstance(result, Result)
         assert result.frame_id == number

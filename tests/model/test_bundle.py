@@ -76,7 +76,7 @@ def test_missing_files_are_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=2), "format 2"),
+        (lambda d: d.update(format=3), "format 3"),
         (lambda d: d.update(licence="x"), "licence"),
         (lambda d: d.pop("styles"), "styles"),
         (lambda d: d["generator"].update(depth=3), "depth"),
@@ -118,3 +118,29 @@ def test_source_images_are_grey_or_rgb() -> None:
     assert InputSpec(0, edges=False, image_channels=1).channels == 1
     with pytest.raises(ValueError, match="image_channels is 4"):
         InputSpec(0, image_channels=4)
+
+
+def test_bundles_of_the_first_format_load_without_their_engines(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their graphs took only padded maps; the log says how to make new ones."""
+
+    def to_first_format(description: dict[str, Any]) -> None:
+        description["format"] = 1
+        del description["encoder_engine"]
+
+    before = load_bundle(folder)
+    edit(folder, to_first_format)
+    bundle = load_bundle(folder)
+    assert (bundle.engines, bundle.encoder_engine) == ((), None)
+    assert (bundle.input, bundle.generator) == (before.input, before.generator)
+    assert "hdsynth export" in caplog.text
+
+
+def test_engines_are_found_by_backend_and_precision(folder: Path) -> None:
+    """One graph can stand for several runtimes and precisions."""
+    bundle = load_bundle(folder)
+    assert bundle.engine("onnx").precision == "float32"
+    assert bundle.engine("openvino", "float32").file == "generator.onnx"
+    with pytest.raises(BundleError, match="no int8 onnx engine"):
+        bundle.engine("onnx", "int8")

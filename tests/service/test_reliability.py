@@ -109,6 +109,41 @@ def test_three_times_the_load_is_shed_not_lost(tiny_bundle: Path, tmp_path: Path
     assert served / float(sizes["count"]) >= 0.8 * MAX_BATCH
 
 
+def test_refusal_comes_before_the_upload(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A server without room says so when it has seen the head of a request."""
+    settings = {"backend": "fake:base_ms=1000", "max_batch": 1, "max_wait_s": 0.5}
+    body, kind = form(png(np.ones((64, 64), np.uint8)))
+    with serving(tiny_bundle, tmp_path / "log", **settings) as server:
+
+        async def ask() -> bytes:
+            target = HttpTarget(f"{server.url}/v1/synthesize", [body], kind)
+            busy = [asyncio.create_task(target.send(0)) for _ in range(2)]
+            answer = b""
+            while not answer.startswith(b"HTTP/1.1 429"):  # until both have come in
+                answer = await _head_only(server, kind)
+            await asyncio.gather(*busy)
+            await target.close()
+            return answer
+
+        answer = asyncio.run(ask())
+    assert b"retry-after: " in answer.lower()
+
+
+async def _head_only(server: Server, kind: str) -> bytes:
+    """Announce an upload and send none of it; return what comes within a tenth of a second."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = "POST /synthesize HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    writer.write(f"{head}Content-Type: {kind}\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(0.1):
+            return await reader.read(10_000)
+    except TimeoutError:
+        return b""
+    finally:
+        writer.close()
+
+
 def test_malformed_requests_leave_nothing_behind(
     server: Server, client: httpx.Client, files: dict[str, bytes], still_serves: None
 ) -> None:

@@ -218,7 +218,7 @@ async def soak(started: Started, seconds: float, seed: int) -> tuple[dict[str, T
     url, end = started.endpoint.url, time.monotonic() + seconds
     kinds: dict[str, tuple[int, Callable[[random.Random, Tally], Awaitable[None]]]] = {
         "good": (3, lambda rng, tally: ask(url, rng, tally)),
-        "malformed": (2, lambda rng, tally: ask_wrongly(url, rng, tally)),
+        "malformed": (4, lambda rng, tally: ask_wrongly(url, rng, tally)),
         "leaving": (2, lambda rng, tally: leave(url, rng, tally)),
         "slow": (1, lambda rng, tally: read_slowly(url, rng, tally)),
         "stream": (1, lambda rng, tally: stream(started.grpc, rng, tally)),

@@ -32,9 +32,9 @@ def open_async_stream(
 
     ``key`` is an API key; ``ca`` is a PEM file of the authorities to trust instead of the
     system's, and implies ``tls``. ``reconnect`` opens the stream again when the server sends it
-    away (a restart, a new version) or the connection breaks; frame ids go on counting.
-
-    Opening raises ServiceError or ConnectionFailedError once ``retry`` gives up.
+    away (a restart, a new version) or the connection breaks; frame ids go on counting, and
+    styles stay. Opening, for the first time and again, is as patient as ``retry``; then it raises
+    ServiceError or ConnectionFailedError.
     """
     return AsyncStream(
         address, config, key=key, tls=tls, ca=ca, reconnect=reconnect, retry=retry or Retry()
