@@ -33,8 +33,8 @@ bench: $(VENV)/.dev ## Measure the bundled model here; writes docs/benchmarks/
 	$(BIN)/hdsynth bench engine --sizes 256x256 --sizes 512x512 --batches 1,4 -o docs/benchmarks/engines.md
 	$(BIN)/hdsynth bench encoders -o docs/benchmarks/encoders.md
 
-soak: $(VENV)/.dev ## Load, faults and bad input for SECONDS (300); writes docs/benchmarks/
-	$(BIN)/python tests/soak/soak.py --seconds $(SECONDS)
+soak: $(VENV)/.dev ## Load, faults and bad input for SECONDS (300); writes docs/reliability/
+	$(BIN)/python tests/soak/soak.py --seconds $(SECONDS) -o docs/reliability
 
 proto: $(VENV)/.dev ## Write the Python stubs of the .proto files
 	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh

@@ -12,6 +12,7 @@ from cli.bench import bench
 from cli.bundle import bundle
 from cli.check import check
 from cli.data import data
+from cli.demo import demo
 from cli.encode import encode
 from cli.evaluate import evaluate, train_segmenter
 from cli.export import export, import_checkpoint
@@ -40,7 +41,13 @@ class _Group(click.Group):
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
-        extra = {"torch": "train", "sklearn": "train", "onnx": "export", "onnxruntime": "cpu"}
+        extra = {
+            "torch": "train",
+            "sklearn": "train",
+            "onnx": "export",
+            "onnxruntime": "cpu",
+            "panda3d": "demo",
+        }
         name = extra.get((error.name or "").partition(".")[0])
         if name:
             return f"this needs {error.name}: pip install 'hdsynth[{name}]'"
@@ -75,7 +82,7 @@ def cli() -> None:
 
 for command in (
     synthesize, serve, train, export, bundle, sample, data, encode, import_checkpoint, evaluate,
-    train_segmenter, study, bench, key, check,
+    train_segmenter, study, bench, demo, key, check,
 ):  # fmt: skip
     cli.add_command(command)
 

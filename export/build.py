@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from export.parity import (
+    Feeds,
     ParityError,
     RunEngine,
     Sample,
@@ -63,12 +64,14 @@ def add_engines(
         wanted = precisions or (
             ("float16", "int8") if calibration or can_draw(bundle) else ("float16",)
         )
+        # Before anything that takes long: there may be no maps.
+        scenes = real_scenes(bundle, calibration) if "int8" in wanted else None
         random = generator_samples(bundle, random_batches(bundle, sizes, 2))
         export.generator("float32", random, required=True)
         if "float16" in wanted:
             export.generator("float16", random, required=precisions is not None)
-        if "int8" in wanted:
-            export.int8(calibration, required=precisions is not None)
+        if scenes is not None:
+            export.int8(*scenes, required=precisions is not None)
         if bundle.encoder:
             export.encoder(sizes)
         staging.keep()
@@ -97,10 +100,11 @@ class _Export:
         export_generator(self.bundle, self.staging.path(file), precision)
         self._verify(file, precision, samples, required)
 
-    def int8(self, folder: Path | None, *, required: bool) -> None:
-        """Quantise the generator's float32 graph."""
+    def int8(
+        self, calibrating: Sequence[Feeds], held_out: Sequence[Feeds], *, required: bool
+    ) -> None:
+        """Quantise the generator's float32 graph on some scenes, and judge it by others."""
         file = GRAPHS["int8"]
-        calibrating, held_out = real_scenes(self.bundle, folder)
         self.tell(f"{file}: calibrating on {len(calibrating)} scenes")
         quantize(self.staging.path(GRAPHS["float32"]), calibrating, self.staging.path(file))
         self._verify(file, "int8", generator_samples(self.bundle, held_out), required)

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 
@@ -73,7 +74,16 @@ def join_processes(device: torch.device) -> Iterator[Processes]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # Since torch 2.5 all attempts of torchrun share one store, where a restarted process would
+    # find the addresses of those that died; a prefix keeps attempts apart.
+    store, rank, count = next(rendezvous("env://"))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=distributed.PrefixStore(f"attempt {attempt}", store),  # type: ignore[attr-defined]
+        rank=rank,
+        world_size=count,
+    )
     try:
         yield Processes(distributed.get_rank(), distributed.get_world_size())
     finally:

@@ -15,8 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+QUIET = {"access": {"enabled": False}}
 
-@bentoml.service(workers=1, traffic={"timeout": 120})
+
+@bentoml.service(workers=1, traffic={"timeout": 120}, logging=QUIET)
 class Runner:
     """Runs batches."""
 
@@ -42,7 +44,7 @@ async def _synthesize(request: Request) -> Response:
 app = Starlette(routes=[Route("/v1/synthesize", _synthesize, methods=["POST"])])
 
 
-@bentoml.service(workers=1, traffic={"timeout": 120})
+@bentoml.service(workers=1, traffic={"timeout": 120}, logging=QUIET)
 @bentoml.asgi_app(app)
 class Front:
     """Label and instance map in, JPEG out."""

@@ -170,9 +170,11 @@ export class App {
     this.emit("choice");
   }
 
-  /** The class of an instance that is to be seen, else undefined. */
+  /** The class of an instance, undefined if there is none; loose objects may be hidden by others. */
   labelOf(instance: number | null): number | undefined {
-    return instance === null ? undefined : this.scene.instances().get(instance);
+    if (instance === null) return undefined;
+    const loose = this.scene.objects.find((object) => object.instance === instance);
+    return loose?.label ?? this.scene.instances().get(instance);
   }
 
   /** What a stroke that begins here writes. */

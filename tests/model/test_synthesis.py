@@ -20,7 +20,8 @@ from model.synthesis import Synthesis
 def run(network: Synthesis, feeds: Feeds) -> np.ndarray:
     """Pixels of a batch."""
     with torch.inference_mode():
-        return network(**{name: torch.from_numpy(array) for name, array in feeds.items()}).numpy()
+        tensors = {name: torch.from_numpy(array) for name, array in feeds.items()}
+        return np.asarray(network(**tensors).numpy())
 
 
 @pytest.mark.parametrize("size", [(37, 53), (5, 9), (1, 1), (1, 30)], ids=str)

@@ -1,6 +1,6 @@
 """Measure how fast the studio's photograph follows, and write docs/benchmarks/studio.md.
 
-    python -m tests.studio.measure
+python -m tests.studio.measure
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _report(strokes: dict[str, list[tuple[float, float]]], rest: list[float]) ->
 
 Written by `python -m tests.studio.measure` on {platform.machine()}, {_processor()}, the server
 with 1 engine thread and Chromium on the same machine; medians of {STROKES} strokes on a scene of
-{SIDE} × {SIDE} pixels with the bundled model.
+{SIDE} x {SIDE} pixels with the bundled model.
 
 From the pointer's release to the photograph on the canvas:
 

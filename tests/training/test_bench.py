@@ -25,7 +25,7 @@ def test_both_loops_have_equal_losses(tmp_path: Path) -> None:
     output = tmp_path / "deep" / "train.md"
     small = [
         "--set", "width=4", "--set", "downsamplings=2", "--set", "blocks=1", "--set", "batch=2",
-        "--set", "discriminator_width=4", "--size", "64x32", "--steps", "1", "--threads", "1",
+        "--set", "discriminator_width=4", "--size", "64x64", "--steps", "1", "--threads", "1",
     ]  # fmt: skip
     done = CliRunner().invoke(bench_train, [*small, "-o", str(output)])
     assert done.exit_code == 0, done.output
@@ -42,11 +42,11 @@ def test_both_loops_have_equal_losses(tmp_path: Path) -> None:
 
 def test_the_plain_loop_prepares_the_same_input() -> None:
     """One-hot and edges from the host, and instance-wise means, are those of training."""
-    (batch,) = drawn_batches(SPEC, (48, 32), 2, 1)
+    (batch,) = drawn_batches(SPEC, (80, 64), 2, 1)
     condition = InputSpec(11, edges=True)
     expected = network_input(condition, batch["label"], batch["instance"])
     assert torch.equal(host_input(condition, batch), expected)
-    features = torch.randn(2, 3, 32, 48)
+    features = torch.randn(2, 3, 64, 80)
     means = instance_mean_by_loop(features, batch["index"])
     torch.testing.assert_close(means, instance_mean(features, batch["index"]))
 

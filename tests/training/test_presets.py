@@ -81,4 +81,4 @@ def test_settings_that_mean_nothing_are_refused(text: str, words: str) -> None:
 def test_counts_are_positive(name: str) -> None:
     """Zero images, or a checkpoint every zero images, is a mistake."""
     with pytest.raises(ValueError, match=f"{name} is 0"):
-        TrainConfig("d", **{name: 0})
+        TrainConfig("d", **{name: 0})  # type: ignore[arg-type]

@@ -181,13 +181,13 @@ class AsyncStream:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        await self._channel.close()
+        await self._channel.close(None)
 
     async def __aenter__(self) -> Self:
         try:
             call = await self._retry.run_async(self._open)
         except BaseException:
-            await self._channel.close()
+            await self._channel.close(None)
             raise
         self._task = asyncio.create_task(self._run(call))
         return self
@@ -209,11 +209,14 @@ class AsyncStream:
             response = await call.read()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
             raise await _error(call, error) from error
-        if response is grpc.aio.EOF or not response.HasField("ready"):
+        # The type stubs do not know EOF.
+        if response is grpc.aio.EOF or not response.HasField("ready"):  # type: ignore[attr-defined]
             raise ConnectionFailedError("the server ended the stream before it began")
         self._ready = Ready(
-            *(getattr(response.ready, name) for name in ("session_id", "model", "model_version")),
-            window=response.ready.window,
+            response.ready.session_id,
+            response.ready.model,
+            response.ready.model_version,
+            response.ready.window,
         )
         self._label, self._instance = MapSender("label"), MapSender("instance")
         self._is_sent_away = False
@@ -253,7 +256,7 @@ class AsyncStream:
 
     async def _read(self, call: Any) -> None:
         try:
-            while (response := await call.read()) is not grpc.aio.EOF:
+            while (response := await call.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
                 if response.HasField("dropped"):
                     self._note_drop(response.dropped)
                 elif (event := event_of(response, self._ready.model_version)) is not None:

@@ -35,7 +35,7 @@ class StreamConfig:
         ordered = self.delivery == "ordered"
         return pb.StreamConfig(
             model=self.model,
-            format=pb.ImageFormat.Value(f"IMAGE_FORMAT_{self.format.upper()}"),
+            format=f"IMAGE_FORMAT_{self.format.upper()}",
             quality=self.quality or 0,
             delivery=pb.DELIVERY_ORDERED if ordered else pb.DELIVERY_LATEST_ONLY,
             max_unacknowledged=self.max_unacknowledged,

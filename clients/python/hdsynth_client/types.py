@@ -13,7 +13,11 @@ Map = bytes | NDArray[np.integer[Any]]
 """A map as a file's bytes (PNG), or (H, W) ids as an array."""
 Format = Literal["png", "jpeg", "webp", "raw"]
 
-ELEMENT_TYPES: dict[np.dtype[Any], str] = {np.dtype("u1"): "uint8", np.dtype("<u2"): "uint16", np.dtype("<i4"): "int32"}
+ELEMENT_TYPES: dict[np.dtype[Any], str] = {
+    np.dtype("u1"): "uint8",
+    np.dtype("<u2"): "uint16",
+    np.dtype("<i4"): "int32",
+}
 
 
 @dataclass(frozen=True)
