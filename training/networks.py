@@ -108,12 +108,13 @@ class _FrozenStatistics:
         self.norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
 
     def __enter__(self) -> None:
+        self.before = [(n.momentum, n.num_batches_tracked) for n in self.norms]
         for norm in self.norms:
-            norm.track_running_stats = False
+            norm.momentum, norm.num_batches_tracked = 0.0, None
 
     def __exit__(self, *_: object) -> None:
-        for norm in self.norms:
-            norm.track_running_stats = True
+        for norm, (momentum, count) in zip(self.norms, self.before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def _compute_head_in_blocks(network: nn.Module) -> None:

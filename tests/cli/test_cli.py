@@ -128,7 +128,7 @@ def test_a_bad_map_is_reported_and_the_others_are_made(tiny_bundle: Path, tmp_pa
         (["synthesize", ".", "-o", "x", "--backend", "magic"], 2, "magic"),
         (["sample", "x", "--size", "512"], 2, "1024x512"),
         (["bundle", "show", "."], 4, "no bundle here"),
-        (["train", ".", "-o", "run"], 3, "classes.json"),
+        (["train", ".", "-o", "run"], 3, "label"),
         (["import-checkpoint", __file__, "--labels", "cityscapes", "-o", "x"], 4, "state dict"),
     ],
 )
