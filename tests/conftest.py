@@ -41,7 +41,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A servable bundle for the sample scenes' classes: small, random weights, with styles."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     write_random_bundle(folder, styles=3)
-    add_engines(folder, precisions=("float32",), sizes=((64, 48), (100, 30)))
+    add_engines(folder, precisions=("float16",), sizes=((64, 48), (100, 30)))
     return folder
 
 
@@ -50,7 +50,7 @@ def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Like ``tiny_bundle``, but without styles."""
     folder = tmp_path_factory.mktemp("models") / "plain"
     write_random_bundle(folder, styles=0)
-    add_engines(folder, precisions=("float32",), sizes=((64, 48),))
+    add_engines(folder, precisions=("float16",), sizes=((64, 48),))
     return folder
 
 

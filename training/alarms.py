@@ -33,8 +33,8 @@ def discriminator_alarm(loss: float, gan: Gan, scales: int) -> str | None:
         return None
     return (
         f"the discriminator has won: its mean loss {loss:.4f} is below {limit:.4f}, so the "
-        "generator learns little from it. Give it less (--discriminator-width, "
-        "--discriminator-scales) or the run more images"
+        "generator learns little from it. Make it weaker (--set discriminator_width=N, "
+        "--set discriminator_scales=N) or give the run more images"
     )
 
 

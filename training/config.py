@@ -124,6 +124,10 @@ class TrainConfig:
             raise ValueError(f"enhancer_alone is {self.enhancer_alone}, but enhancers is 0")
         if self.style_colour and self.styles != 3:
             raise ValueError(f"style_colour needs style codes of 3 channels, not {self.styles}")
+        if self.compile and self.checkpoint_blocks and self.norm == "batch":
+            raise ValueError(
+                "the compiler can't checkpoint_blocks with batch norm; leave one of the three out"
+            )
         for name, kind in get_type_hints(type(self)).items():
             choices, value = get_args(kind), getattr(self, name)
             if get_origin(kind) is Literal and value not in choices:

@@ -86,7 +86,9 @@ def _run(
         with replacing(folder / CONFIG_FILE) as temporary:
             config.save(temporary)
     processes.share(tensor for _, tensor in state.tensors())
-    state.position = processes.share_object(state.position)
+    state.position, scale = processes.share_object((state.position, state.scaler.state_dict()))
+    if scale:
+        state.scaler.load_state_dict(scale)
     if config.freeze_norms:
         # Small batches shift their own statistics, and with them the brightness of the styles.
         state.trained.eval()

@@ -92,13 +92,15 @@ class Networks:
 
 def _keep_input_alone(block: nn.Module) -> None:
     """Let a block keep its input alone, and compute the rest again for its gradient."""
-    block.forward = partial(
+    again = partial(
         checkpoint,
         block.forward,
         use_reentrant=False,
         preserve_rng_state=False,  # nothing in a block is random
-        context_fn=lambda: (nullcontext(), _FrozenStatistics(block)),
     )
+    if any(isinstance(layer, nn.BatchNorm2d) for layer in block.modules()):
+        again.keywords["context_fn"] = lambda: (nullcontext(), _FrozenStatistics(block))
+    block.forward = again
 
 
 class _FrozenStatistics:

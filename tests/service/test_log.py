@@ -1,23 +1,13 @@
 import json
 import logging
-from collections.abc import Iterator
+import subprocess
+import sys
 
 import httpx
 import pytest
 
-from service.log import JsonFormatter, TextFormatter, request_scope, set_up_logging
+from service.log import JsonFormatter, TextFormatter, request_scope
 from tests.service.conftest import Server
-
-
-@pytest.fixture
-def root_logging() -> Iterator[None]:
-    """Leave logging as it was."""
-    root, ours = logging.getLogger(), logging.getLogger("service")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
 
 
 def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
@@ -67,18 +57,24 @@ def test_text_is_for_people() -> None:
     assert line.endswith(" INFO GET / 200 7f3a")
 
 
+LOGGING_PROGRAM = """
+import logging, sys
+from service.log import set_up_logging
+set_up_logging(*sys.argv[1:])
+logging.getLogger("service.app").info("ours")
+logging.getLogger("uvicorn.error").info("chatter")
+logging.getLogger("uvicorn.error").warning("theirs")
+"""
+
+
 @pytest.mark.parametrize(
     ("form", "level", "lines"), [("auto", "info", 2), ("json", "warning", 1), ("text", "error", 0)]
 )
-def test_level_and_form(
-    root_logging: None, capsys: pytest.CaptureFixture[str], form: str, level: str, lines: int
-) -> None:
+def test_level_and_form(form: str, level: str, lines: int) -> None:
     """The level counts for our lines and the web server's; no terminal means JSON."""
-    set_up_logging(form, level)  # type: ignore[arg-type]
-    logging.getLogger("service.app").info("ours")
-    logging.getLogger("uvicorn.error").info("chatter")
-    logging.getLogger("uvicorn.error").warning("theirs")
-    written = capsys.readouterr().err.splitlines()
+    command = [sys.executable, "-c", LOGGING_PROGRAM, form, level]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    written = done.stderr.splitlines()
     assert len(written) == lines
     if form != "text":
         assert all(json.loads(line)["message"] in {"ours", "theirs"} for line in written)

@@ -89,9 +89,14 @@ def test_openapi_document_is_valid(document: dict[str, Any]) -> None:
         "/readyz",
         "/startupz",
         "/synthesize",
+        "/v1/encode",
         "/v1/models",
         "/v1/models/{model}",
+        "/v1/models/{model}:encode",
+        "/v1/models/{model}:load",
+        "/v1/models/{model}:reload",
         "/v1/models/{model}:synthesize",
+        "/v1/models/{model}:unload",
         "/v1/samples/{seed}/{part}.png",
         "/v1/synthesize",
         "/v2",
@@ -118,7 +123,12 @@ def test_openapi_describes_the_form_and_its_answers(document: dict[str, Any]) ->
     assert form == {"$ref": "#/components/schemas/SynthesisForm"}
     fields = document["components"]["schemas"]["SynthesisForm"]
     assert fields["required"] == ["label"]
-    assert list(fields["properties"]) == ["label", "instance", "options"]
+    assert list(fields["properties"]) == [
+        "label",
+        "instance",
+        "style_photo",
+        "options",
+    ]
     responses = operation["responses"]
     assert sorted(responses["200"]["content"]) == [
         "application/octet-stream",

@@ -33,7 +33,7 @@ def test_only_a_discriminator_that_is_nearly_never_wrong_has_won(
     alarm = discriminator_alarm(0.02 * undecided, gan, scales=2)
     assert alarm is not None
     assert "discriminator has won" in alarm
-    assert "--discriminator-width" in alarm
+    assert "--set discriminator_width" in alarm
 
 
 def test_images_that_are_all_alike_mean_collapse() -> None:

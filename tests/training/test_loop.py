@@ -166,6 +166,8 @@ def test_settings_that_contradict_each_other_are_refused(config: TrainConfig) ->
     """Nothing is trained on settings that mean nothing together."""
     with pytest.raises(ValueError, match="enhancers is 0"):
         dataclasses.replace(config, enhancer_alone=5)
+    with pytest.raises(ValueError, match="leave one of the three out"):
+        dataclasses.replace(config, compile=True, checkpoint_blocks=True, norm="batch")
     with pytest.raises(ValueError, match="3 channels, not 2"):
         dataclasses.replace(config, style_colour=1.0, styles=2)
 
