@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ GRAPHS: dict[Precision, str] = {
     "float16": "generator.fp16.onnx",
     "int8": "generator.int8.onnx",
 }
+OPENVINO_GRAPH = "generator.openvino.onnx"
 ENCODER_GRAPH = "encoder.onnx"
 PARITY_SIZES = ((256, 256), (384, 200), (333, 217), (512, 512))
 """Widths and heights, legal for the bundled model and not."""
@@ -67,15 +68,15 @@ def add_engines(
         # Before anything that takes long: there may be no maps.
         scenes = real_scenes(bundle, calibration) if "int8" in wanted else None
         random = generator_samples(bundle, random_batches(bundle, sizes, 2))
-        export.generator("float32", random, required=True)
+        export.float32(random)
         if "float16" in wanted:
-            export.generator("float16", random, required=precisions is not None)
+            export.float16(random, required=precisions is not None)
         if scenes is not None:
             export.int8(*scenes, required=precisions is not None)
         if bundle.encoder:
             export.encoder(sizes)
-        staging.keep()
-    files = {engine.file for engine in export.engines}
+        files = {engine.file for engine in export.engines}
+        staging.keep(files | ({ENCODER_GRAPH} if bundle.encoder else set()))
     others = tuple(e for e in bundle.engines if e.file not in files)
     changed = dataclasses.replace(
         bundle, engines=(*export.engines, *others), encoder_engine=export.encoder_engine
@@ -93,26 +94,42 @@ class _Export:
     engines: list[EngineFile] = field(default_factory=list)
     encoder_engine: EngineFile | None = None
 
-    def generator(self, precision: Precision, samples: Sequence[Sample], *, required: bool) -> None:
-        """Export the generator's graph in float32 or float16."""
-        file = GRAPHS[precision]
-        self.tell(f"{file}: tracing the {precision} graph")
-        export_generator(self.bundle, self.staging.path(file), precision)
-        self._verify(file, precision, samples, required)
+    def float32(self, samples: Sequence[Sample]) -> None:
+        """Export the generator's graph, arranged for either runtime."""
+        graph = GRAPHS["float32"]
+        self.tell(f"{graph}: tracing the generator")
+        export_generator(
+            self.bundle, self._path(graph), "float32", openvino=self._path(OPENVINO_GRAPH)
+        )
+        self._verify(graph, "onnx", "float32", samples, required=True)
+        if _has_openvino():
+            self._verify(OPENVINO_GRAPH, "openvino", "float32", samples)
+            self._verify(OPENVINO_GRAPH, "openvino", "bfloat16", samples)
+
+    def float16(self, samples: Sequence[Sample], *, required: bool) -> None:
+        """Export the graph for GPUs. Here ONNX Runtime shows that it is right."""
+        graph = GRAPHS["float16"]
+        self.tell(f"{graph}: tracing the generator in half precision")
+        export_generator(self.bundle, self._path(graph), "float16")
+        self._verify(graph, "onnx", "float16", samples, required=required)
 
     def int8(
         self, calibrating: Sequence[Feeds], held_out: Sequence[Feeds], *, required: bool
     ) -> None:
         """Quantise the generator's float32 graph on some scenes, and judge it by others."""
-        file = GRAPHS["int8"]
-        self.tell(f"{file}: calibrating on {len(calibrating)} scenes")
-        quantize(self.staging.path(GRAPHS["float32"]), calibrating, self.staging.path(file))
-        self._verify(file, "int8", generator_samples(self.bundle, held_out), required)
+        graph = GRAPHS["int8"]
+        self.tell(f"{graph}: calibrating on {len(calibrating)} scenes")
+        # OpenVINO gains most, so it is its form that is quantised.
+        quantize(self._path(OPENVINO_GRAPH), calibrating, self._path(graph))
+        samples = generator_samples(self.bundle, held_out)
+        self._verify(graph, "onnx", "int8", samples, required=required)
+        if _has_openvino():
+            self._verify(graph, "openvino", "int8", samples)
 
     def encoder(self, sizes: Sequence[tuple[int, int]]) -> None:
         """Export the style encoder."""
         self.tell(f"{ENCODER_GRAPH}: tracing the style encoder")
-        path = self.staging.path(ENCODER_GRAPH)
+        path = self._path(ENCODER_GRAPH)
         export_encoder(self.bundle, path)
         samples = encoder_samples(self.bundle, random_photos(sizes, 2))
         parity = compare(samples, OnnxGraph(path).run)
@@ -120,46 +137,45 @@ class _Export:
         self.encoder_engine = EngineFile(ENCODER_GRAPH, "onnx", "float32", OPSET, parity)
 
     def _verify(
-        self, file: str, precision: Precision, samples: Sequence[Sample], required: bool
+        self,
+        file: str,
+        backend: str,
+        precision: Precision,
+        samples: Sequence[Sample],
+        *,
+        required: bool = False,
     ) -> None:
-        """Compare a graph on every runtime that runs it; drop it when ONNX Runtime fails."""
-        for backend, computed in _runtimes(precision):
-            what = f"{file} on {backend}"
-            run = self._open(backend, file, computed)
-            parity = compare(samples, run)
-            try:
-                check_parity(parity, what, computed)
-            except ParityError as error:
-                if required and backend == "onnx":
-                    raise ParityError(f"{error}; nothing was written") from error
-                self.tell(f"left out: {error}")
-                if backend == "onnx":
-                    self.staging.drop(file)
-                    return
-                continue
-            self.tell(
-                f"{what} in {computed}: {100 * parity.within_one:.3f} % within 1 grey level of "
-                f"torch, mean {parity.mean:.3f}, 99.9th percentile {parity.percentile_99_9:g}, "
-                f"worst {parity.maximum:g}"
-            )
-            self.engines.append(EngineFile(file, backend, computed, OPSET, parity))
+        """Compare a graph with torch on a runtime, and record it if it is good enough."""
+        what = f"{file} on {backend}"
+        parity = compare(samples, self._open(backend, file, precision))
+        try:
+            check_parity(parity, what, precision)
+        except ParityError as error:
+            if required:
+                raise ParityError(f"{error}; nothing was written") from error
+            self.tell(f"left out: {error}")
+            return
+        self.tell(
+            f"{what} in {precision}: {100 * parity.within_one:.3f} % within 1 grey level of torch, "
+            f"mean {parity.mean:.3f}, 99.9th percentile {parity.percentile_99_9:g}, worst "
+            f"{parity.maximum:g}"
+        )
+        self.engines.append(EngineFile(file, backend, precision, OPSET, parity))
 
     def _open(self, backend: str, file: str, precision: Precision) -> RunEngine:
-        path = self.staging.path(file)
         if backend == "onnx":
-            return OnnxGraph(path).run
+            return OnnxGraph(self._path(file)).run
         rule = self.bundle.generator
-        return OpenVinoGraph(path, precision, (rule.size_multiple, rule.minimum_side)).run
+        return OpenVinoGraph(
+            self._path(file), precision, (rule.size_multiple, rule.minimum_side)
+        ).run
+
+    def _path(self, file: str) -> Path:
+        return self.staging.path(file)
 
 
-def _runtimes(precision: Precision) -> Iterator[tuple[str, Precision]]:
-    """Runtimes that run a graph of this precision here, and what they compute in."""
-    yield "onnx", precision
-    # float16 is for GPUs; on processors only ONNX Runtime shows that the graph is right.
-    if precision != "float16" and importlib.util.find_spec("openvino"):
-        yield "openvino", precision
-        if precision == "float32":
-            yield "openvino", "bfloat16"
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
 
 
 class _Staging:
@@ -177,17 +193,15 @@ class _Staging:
         self._files.add(file)
         return self._folder / f".{file}"
 
-    def drop(self, *files: str) -> None:
-        """Forget files, or all of them."""
-        for file in files or tuple(self._files):
-            self.path(file).unlink(missing_ok=True)
-            self._files.remove(file)
-
-    def keep(self) -> None:
-        """Put all files into their places."""
-        for file in self._files:
+    def keep(self, files: Iterable[str]) -> None:
+        """Put files into their places."""
+        for file in files:
             self.path(file).replace(self._folder / file)
-        self._files.clear()
+
+    def clear(self) -> None:
+        """Remove what has not been kept."""
+        for file in self._files:
+            self.path(file).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -196,4 +210,4 @@ def _staging(folder: Path) -> Iterator[_Staging]:
     try:
         yield staging
     finally:
-        staging.drop()
+        staging.clear()

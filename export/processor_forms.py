@@ -2,34 +2,50 @@
 
 Two layers of the networks are slow there: the transposed 3x3 convolutions, which runtimes
 neither vectorise nor quantise well, and the last 7x7 convolution, whose three output channels fill
-less than a quarter of a vector. Both become plain convolutions that compute 2x2 pixels at once,
-side by side as channels, and a step that lays them out. Weights are arranged by nodes that
-runtimes fold when they load the graph, so that the file still points to the bundle's own weights.
+less than a quarter of a vector. The first becomes four plain convolutions, one for each of 2x2
+pixels, and a step that lays them side by side; the second one that computes 2x2 pixels at once.
+Weights are arranged by nodes that runtimes fold when they load the graph, so that the file still
+points to the bundle's own weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import onnx_ir as ir
 from onnxscript.rewriter import rewrite
 from onnxscript.rewriter.pattern import RewriteRule
 
-_TAPS = (1, 3, 2, 0)
-"""Which tap of a transposed convolution of stride 2 meets which input pixel.
+Runtime = Literal["onnx", "openvino"]
 
-For output pixel 0, then 1, and input pixels 0 and 1 each: an even output sees tap 1 alone, an odd
-one taps 2 and 0. Tap 3 does not exist; it is padded with zeros.
-"""
+_TAPS = ((1,), (2, 0))
+"""Taps of a transposed convolution of stride 2 that an even and an odd output pixel see."""
 
 
-def use_processor_forms(graph: ir.Model) -> None:
-    """Rewrite transposed 3x3 convolutions of stride 2 and 7x7 convolutions before a tanh."""
+def use_processor_forms(graph: ir.Model, runtime: Runtime) -> None:
+    """Rewrite transposed 3x3 convolutions of stride 2 and 7x7 convolutions before a tanh.
+
+    What is fast differs in one step: ONNX Runtime lays pixels side by side on one core and
+    slowly but for plain copies, OpenVINO has a fast operator and slow copies.
+    """
+    lay = _interleave if runtime == "onnx" else _to_space
+
+    def pixels(op: Any, x: Any, weight: Any, bias: Any, **_: Any) -> Any:
+        return lay(op, _four_pixels(op, x, weight, bias))
+
+    def normed_pixels(
+        op: Any, x: Any, weight: Any, bias: Any, *, normed: Any, **values: Any
+    ) -> Any:
+        norm = [values[name] for name in ("scale", "shift", "mean", "var")]
+        epsilon = normed.producer().attributes.get_float("epsilon")
+        made = _four_pixels(op, x, weight, bias)
+        return lay(op, [op.Relu(op.BatchNormalization(m, *norm, epsilon=epsilon)) for m in made])
+
     # Each rule is done before the next begins: the first is a longer form of the second.
     for rule in (
-        RewriteRule(_normed_upsampling, _normed_pixels, _doubles_size),
-        RewriteRule(_upsampling, _pixels, _doubles_size),
+        RewriteRule(_normed_upsampling, normed_pixels, _doubles_size),
+        RewriteRule(_upsampling, pixels, _doubles_size),
         RewriteRule(_last, _last_pixels, _makes_image),
     ):
         rewrite(graph, [rule])
@@ -74,17 +90,6 @@ def _has(made: ir.Value, weight: ir.Value, window: int, **attributes: tuple[int,
     )
 
 
-def _pixels(op: Any, x: Any, weight: Any, bias: Any, **_: Any) -> Any:
-    return _side_by_side(op, _four_pixels(op, x, weight, bias))
-
-
-def _normed_pixels(op: Any, x: Any, weight: Any, bias: Any, *, normed: Any, **norm: Any) -> Any:
-    parameters = [_four_times(op, norm[name]) for name in ("scale", "shift", "mean", "var")]
-    epsilon = normed.producer().attributes.get_float("epsilon")
-    pixels = _four_pixels(op, x, weight, bias)
-    return _side_by_side(op, op.Relu(op.BatchNormalization(pixels, *parameters, epsilon=epsilon)))
-
-
 def _last_pixels(op: Any, x: Any, weight: Any, bias: Any, made: Any) -> Any:
     """An 8x8 window at every second pixel holds the 7x7 windows of 2x2 pixels."""
     windows = [
@@ -93,31 +98,40 @@ def _last_pixels(op: Any, x: Any, weight: Any, bias: Any, made: Any) -> Any:
         for column in (0, 1)
     ]
     pads = made.producer().attributes.get_ints("pads")
-    pixels = op.Conv(x, op.Concat(*windows, axis=0), _four_times(op, bias),
+    pixels = op.Conv(x, op.Concat(*windows, axis=0), op.Concat(*[bias] * 4, axis=0),
                      kernel_shape=[8, 8], strides=[2, 2], pads=pads)  # fmt: skip
-    return _side_by_side(op, op.Tanh(pixels))
+    return op.DepthToSpace(op.Tanh(pixels), blocksize=2, mode="DCR")
 
 
-def _four_pixels(op: Any, x: Any, weight: Any, bias: Any) -> Any:
-    """The transposed convolution as one of 2x2 taps: (N, 4 C, H, W), channels of 2x2 pixels."""
-    taken, given = weight.shape[:2]
-    taps = op.Pad(weight, _integers(op, [0] * 6 + [1, 1]))
-    for axis in (2, 3):
-        taps = op.Gather(taps, _integers(op, _TAPS), axis=axis)
-    # in, out, pixel row, tap row, pixel column, tap column -> pixels, out, in, taps
-    taps = op.Reshape(taps, _integers(op, [taken, given, 2, 2, 2, 2]))
-    taps = op.Transpose(taps, perm=[2, 4, 1, 0, 3, 5])
-    taps = op.Reshape(taps, _integers(op, [4 * given, taken, 2, 2]))
-    return op.Conv(x, taps, _four_times(op, bias), kernel_shape=[2, 2], pads=[0, 0, 1, 1])
+def _four_pixels(op: Any, x: Any, weight: Any, bias: Any) -> list[Any]:
+    """Convolutions for the four pixels that each pixel becomes, row by row: (N, C, H, W) each."""
+    weight = op.Transpose(weight, perm=[1, 0, 2, 3])
+    made = []
+    for row, row_taps in enumerate(_TAPS):
+        for column, column_taps in enumerate(_TAPS):
+            taps = op.Gather(weight, _integers(op, row_taps), axis=2)
+            taps = op.Gather(taps, _integers(op, column_taps), axis=3)
+            # The second tap of an odd pixel lies one pixel further; beyond the image are zeros.
+            made.append(op.Conv(x, taps, bias, kernel_shape=[1 + row, 1 + column],
+                                pads=[0, 0, row, column]))  # fmt: skip
+    return made
 
 
-def _side_by_side(op: Any, pixels: Any) -> Any:
-    return op.DepthToSpace(pixels, blocksize=2, mode="DCR")
+def _to_space(op: Any, pixels: Sequence[Any]) -> Any:
+    """Lay four (N, C, H, W) side by side as (N, C, 2 H, 2 W)."""
+    return op.DepthToSpace(op.Concat(*pixels, axis=1), blocksize=2, mode="DCR")
 
 
-def _four_times(op: Any, vector: Any) -> Any:
-    """Per-channel parameters for the channels of 2x2 pixels."""
-    return op.Concat(*[vector] * 4, axis=0)
+def _interleave(op: Any, pixels: Sequence[Any]) -> Any:
+    """The same by copies alone: columns to rows of (N, C, H, 1, 2 W), rows to the image."""
+    rows = []
+    for left, right in (pixels[:2], pixels[2:]):
+        pair = op.Concat(*(op.Unsqueeze(p, _integers(op, [4])) for p in (left, right)), axis=4)
+        rows.append(op.Unsqueeze(op.Reshape(pair, _integers(op, [0, 0, 0, -1])),
+                                 _integers(op, [3])))  # fmt: skip
+    image = op.Concat(*rows, axis=3)
+    shape = [op.Shape(image, start=0, end=2), _integers(op, [-1]), op.Shape(image, start=4, end=5)]
+    return op.Reshape(image, op.Concat(*shape, axis=0))
 
 
 def _integers(op: Any, values: Iterable[int]) -> Any:

@@ -13,14 +13,18 @@ import onnx
 
 from export.parity import Feeds
 
+_IN_FLOAT32 = 9
+"""Convolutions of the image and two up-sampling steps, of four convolutions each."""
+
 
 def quantize(graph: Path, scenes: Sequence[Feeds], path: Path) -> None:
     """Write the int8 form of a generator's float32 ``graph`` to ``path``, weights included.
 
     Static quantisation, as the processors' integer instructions like it best: unsigned
     activations with one scale per tensor, whose range is that seen on ``scenes``, times signed
-    weights with one scale per output channel. The last three convolutions stay in float32: they
-    alone would more than double the error, and have little of the work.
+    weights with one scale per output channel. The image and the two
+    up-sampling steps before it stay in float32: they alone would double the error, and have
+    little of the work.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -34,7 +38,7 @@ def quantize(graph: Path, scenes: Sequence[Feeds], path: Path) -> None:
             _reader(scenes),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
-            nodes_to_exclude=_last_convolutions(folded, 3),
+            nodes_to_exclude=_last_convolutions(folded, _IN_FLOAT32),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -55,18 +59,19 @@ def _fold(graph: Path, path: Path) -> None:
 def _last_convolutions(path: Path, count: int) -> list[str]:
     """Names of the convolutions nearest to the output; gives names to nodes that have none."""
     model = onnx.load(path)
-    for number, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{number}"
+    for number, unnamed in enumerate(model.graph.node):
+        unnamed.name = f"{unnamed.op_type}_{number}"
     onnx.save(model, path)
     makers = {output: node for node in model.graph.node for output in node.output}
     names: list[str] = []
-    value = model.graph.output[0].name
-    while len(names) < count and value in makers:
-        node = makers[value]
-        value = node.input[0]
-        if node.op_type == "Conv":
-            names.append(node.name)
-    return names
+    values = [model.graph.output[0].name]
+    for value in values:  # which grows: from the output back to all that it is made of
+        node = makers.get(value)
+        if node is not None:
+            values.extend(name for name in node.input if name not in values)
+            if node.op_type == "Conv":
+                names.append(node.name)
+    return names[:count]
 
 
 def _reader(scenes: Sequence[Feeds]) -> Any:

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 from onnxscript import optimizer
 from torch import Tensor, nn
 
-from export.processor_forms import use_processor_forms
+from export.processor_forms import Runtime, use_processor_forms
 from model.bundle import ENCODER_WEIGHTS, GENERATOR_WEIGHTS, Bundle, Precision
 from model.checkpoint import load_encoder, load_generator
 from model.synthesis import Encoding, Synthesis
@@ -32,20 +32,28 @@ Inputs = dict[str, tuple[Tensor, dict[int, torch.export.Dim]]]
 """Input name -> an example, and which of its dimensions are dynamic."""
 
 
-def export_generator(bundle: Bundle, path: Path, precision: Precision = "float32") -> None:
+def export_generator(
+    bundle: Bundle, path: Path, precision: Precision = "float32", openvino: Path | None = None
+) -> None:
     """Write the ONNX graph of the bundle's generator to ``path``, in the bundle's folder.
 
-    ``float32`` is arranged for processors, ``float16`` left as it is for GPUs. Raises BundleError
-    when the weights do not fit, onnx.checker.ValidationError for a graph that is not valid ONNX.
+    ``float32`` is arranged for processors, for OpenVINO too if ``openvino`` says where to;
+    ``float16`` is left as it is, for GPUs. Raises BundleError when the weights do not fit,
+    onnx.checker.ValidationError for a graph that is not valid ONNX.
     """
     generator = load_generator(bundle)
     if precision == "float16":
         generator = generator.half()
     network = Synthesis(bundle.input, generator).eval()
     graph = _trace(network, _generator_inputs(bundle), "image")
-    if precision == "float32":
-        use_processor_forms(graph)
-    _write(graph, bundle.path(GENERATOR_WEIGHTS), "generator.", path)
+    forms: dict[Runtime, Path] = {"onnx": path}
+    if openvino is not None:
+        forms["openvino"] = openvino
+    for runtime, place in forms.items():
+        arranged = graph.clone()
+        if precision == "float32":
+            use_processor_forms(arranged, runtime)
+        _write(arranged, bundle.path(GENERATOR_WEIGHTS), "generator.", place)
 
 
 def export_encoder(bundle: Bundle, path: Path) -> None:
@@ -53,7 +61,7 @@ def export_encoder(bundle: Bundle, path: Path) -> None:
     size = {n: torch.export.Dim(name, min=1) for n, name in enumerate(("batch", "height", "width"))}
     photo = (torch.zeros(2, 37, 53, 3, dtype=torch.uint8), size)
     graph = _trace(Encoding(load_encoder(bundle)).eval(), {"photo": photo}, "features")
-    use_processor_forms(graph)
+    use_processor_forms(graph, "onnx")
     _write(graph, bundle.path(ENCODER_WEIGHTS), "encoder.", path)
 
 

@@ -3,7 +3,8 @@
     bundle.json             this schema
     generator.safetensors   weights; so is encoder.safetensors where the model has styles
     generator.onnx          graph whose weights lie in generator.safetensors; so do those of
-                            generator.fp16.onnx, and those of encoder.onnx in encoder.safetensors
+                            generator.openvino.onnx, the same for another runtime, and of
+                            generator.fp16.onnx; encoder.onnx points to encoder.safetensors
     generator.int8.onnx     graph with 8-bit weights of its own
     MODEL_CARD.md           data, licence, budget, scores, limits
 

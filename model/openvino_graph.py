@@ -1,4 +1,4 @@
-"""OpenVINO on a processor, which runs the same ONNX graphs faster than ONNX Runtime does."""
+"""OpenVINO on a processor, which runs ONNX graphs faster than ONNX Runtime does."""
 
 from __future__ import annotations
 

@@ -99,8 +99,8 @@ def test_a_wrong_engine_is_refused_and_leaves_the_bundle_as_it_was(
     folder = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
 
-    def export_darker(bundle: Bundle, path: Path, precision: Precision) -> None:
-        export_generator(bundle, path, precision)
+    def export_darker(bundle: Bundle, path: Path, precision: Precision, openvino: Path) -> None:
+        export_generator(bundle, path, precision, openvino)
         graph = onnx.load(path, load_external_data=False)
         (grey,) = (node for node in graph.graph.node if is_half_of_255(node))
         grey.attribute[0].t.CopyFrom(onnx.numpy_helper.from_array(np.array(100, np.float32)))

@@ -141,6 +141,6 @@ def test_engines_are_found_by_backend_and_precision(folder: Path) -> None:
     """One graph can stand for several runtimes and precisions."""
     bundle = load_bundle(folder)
     assert bundle.engine("onnx").precision == "float32"
-    assert bundle.engine("openvino", "float32").file == "generator.onnx"
+    assert bundle.engine("openvino", "float32").file == "generator.openvino.onnx"
     with pytest.raises(BundleError, match="no int8 onnx engine"):
         bundle.engine("onnx", "int8")
