@@ -40,7 +40,7 @@ proto: $(VENV)/.dev ## Write the Python stubs of the .proto files
 	PYTHON=$(CURDIR)/$(BIN)/python proto/generate.sh
 
 studio: ## Build the studio's page from its TypeScript; needs node
-	cd studio && npm ci --no-audit --no-fund && npm run build
+	cd studio && npm ci && npm run build
 
 clean: ## Remove the environment, build products and caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
