@@ -186,9 +186,9 @@ def studio_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     stop_server(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
+    """Chromium without a window, closed after each file: Playwright's loop blocks any other."""
     if not CHROMIUM.exists():
         pytest.skip("needs Chromium")
     with sync_playwright() as playwright:
