@@ -109,8 +109,9 @@ def summary(bundle: Bundle) -> str:
         "engines",
         *(
             f"  {e.file} ({e.backend}, {e.precision}, opset {e.opset}): "
-            f"{100 * e.parity.within_one:.3f} % of values within 1 grey level of torch, "
-            f"worst {e.parity.maximum:.0f}, over {e.parity.scenes} scenes"
+            f"grey levels from torch: mean {e.parity.mean:.2g}, "
+            f"99.9 % within {e.parity.percentile_99_9:.0f}, worst {e.parity.maximum:.0f}, "
+            f"over {e.parity.scenes} scenes"
             for e in bundle.engines
         ),
         "files",

@@ -35,7 +35,7 @@ def demo() -> None:
               help="Instead: drive without and with --steady, write how much the photographs "
               "flicker.")  # fmt: skip
 @model_option
-@click.option("--backend", default="onnx", show_default=True,
+@click.option("--backend", default="auto", show_default=True,
               help="Engine of the server started here.")  # fmt: skip
 @click.option("--address", help="gRPC address of a server.  [default: one that is started here]")
 @click.option("--key", help="API key for that server.")

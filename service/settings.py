@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         default=None,
         description="folder for bundles that come from archives; default: in the user's cache",
     )
-    backend: str = Field(default="onnx", description=f"engine that runs it: {', '.join(BACKENDS)}")
+    backend: str = Field(default="auto", description=f"engine that runs it: {', '.join(BACKENDS)}")
     engine_cache: Path | None = Field(
         default=None, description="folder of built TensorRT engines; default: the user's cache"
     )

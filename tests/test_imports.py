@@ -50,7 +50,17 @@ def test_no_module_of_the_server_loads_torch(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["bundle", "bundled", "codec", "image_io", "scenes", "spec", "styles"],
+    [
+        "bundle",
+        "bundle_archive",
+        "bundled",
+        "codec",
+        "image_io",
+        "scenes",
+        "spec",
+        "style_means",
+        "styles",
+    ],
 )
 def test_model_modules_for_serving_load_no_torch(name: str, tmp_path: Path) -> None:
     """What a server needs of the model package works where torch is not installed."""

@@ -42,6 +42,12 @@ export interface RawMaps {
   instance: Uint16Array<ArrayBuffer>;
 }
 
+/** The codes of a photograph's objects, and the mean ones of its classes. */
+export interface PhotoStyles {
+  styles: Record<string, number[]>;
+  class_styles: Record<string, number[]>;
+}
+
 const KEY = "hdsynth-key";
 
 export class Api {
@@ -79,6 +85,16 @@ export class Api {
     const headers = { Accept: "image/png" };
     const response = await this.request("v1/synthesize", { method: "POST", body: form, headers, signal });
     return response.blob();
+  }
+
+  /** Take the styles of a photograph's objects; all files are pictures of one size. */
+  async encode(photo: Blob, label: Blob, instance: Blob | null): Promise<PhotoStyles> {
+    const form = new FormData();
+    form.append("photo", photo);
+    form.append("label", label);
+    if (instance) form.append("instance", instance);
+    const response = await this.request("v1/encode", { method: "POST", body: form });
+    return (await response.json()) as PhotoStyles;
   }
 
   /** Fetch; an answer that is a problem becomes an Error. */

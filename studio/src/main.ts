@@ -152,8 +152,9 @@ function acceptDrops(app: App, stage: HTMLElement): void {
   });
   addEventListener("dragleave", () => stage.classList.remove("over"));
   addEventListener("drop", (event) => {
-    event.preventDefault();
     stage.classList.remove("over");
+    if (event.defaultPrevented) return;
+    event.preventDefault();
     void openChosen(app, [...(event.dataTransfer?.files ?? [])]);
   });
 }

@@ -158,7 +158,7 @@ class Studio:
 
     def open_files(self, *files: Path) -> None:
         """Choose files as the button Open does."""
-        self.page.locator("input[type=file]").set_input_files(list(files))
+        self.page.get_by_label("Files of a scene").set_input_files(list(files))
 
     def saved(self, start: Callable[[], None], path: Path) -> Path:
         """Do what starts a download; return the file."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model.scenes import CLASSES, Scene
+from tests.service.conftest import png
 from tests.studio.conftest import SIDE, Seen, Studio
 
 WINDOW, FACADE, VEGETATION = map(CLASSES.index, ("window", "facade", "vegetation"))
@@ -195,6 +200,81 @@ def test_mix_two_styles(studio: Studio, scene: Scene) -> None:
     levels = [seen.photo[seen.box(window)].mean() for seen in (dark, half, light)]
     assert levels == sorted(levels)
     assert difference(dark, light, light.box(window)) > DIFFERENT
+
+
+def reference(colour: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a photograph of a grey wall with one window, and its label map."""
+    label = np.full((96, 96), FACADE, np.uint8)
+    label[24:72, 30:66] = WINDOW
+    photo = np.full((96, 96, 3), 150, np.uint8)
+    photo[label == WINDOW] = colour
+    return photo, label
+
+
+def test_style_of_a_reference_photo(studio: Studio, scene: Scene, tmp_path: Path) -> None:
+    """With its label map a photograph gives the code that the server sees in its windows."""
+    before = studio.open(scene)
+    window = windows(before)[0]
+    studio.select(window, before)
+    photo, label = reference((250, 245, 240))
+    (tmp_path / "house.png").write_bytes(png(photo))
+    (tmp_path / "house-label.png").write_bytes(png(label))
+    studio.page.get_by_label("Reference photograph").set_input_files(
+        [tmp_path / "house-label.png", tmp_path / "house.png"]
+    )
+    studio.button("Take the style").click()
+    studio.page.get_by_role("dialog").wait_for(state="detached")
+    after = studio.seen()
+    answer = httpx.post(
+        f"{studio.url}/v1/encode", files={"photo": png(photo), "label": png(label)}, timeout=60
+    ).json()
+    assert after.options["styles"] == {str(window): answer["class_styles"]["window"]}
+    assert np.array_equal(after.label, before.label)
+    assert np.array_equal(after.instance, before.instance)
+    inside = before.instance == window
+    assert after.photo[inside].mean() > before.photo[inside].mean() + 10
+    assert difference_outside(before, after, after.box(window, grown=16)) < ALIKE
+    studio.key("Control+z")
+    assert studio.seen().same_as(before)
+
+
+def test_style_of_a_part_of_a_photo(studio: Studio, scene: Scene) -> None:
+    """Without a label map the style is that of the frame that was drawn on the photograph."""
+    before = studio.open(scene)
+    window = windows(before)[0]
+    studio.select(window, before)
+    photo = np.zeros((60, 120, 3), np.uint8)
+    photo[:, 60:] = 250
+    levels = []
+    for left, right in ((5, 45), (75, 115)):
+        dropped = studio.page.evaluate_handle(
+            """bytes => {
+              const transfer = new DataTransfer();
+              transfer.items.add(new File([Uint8Array.from(bytes)], "photo.png"));
+              return transfer;
+            }""",
+            list(png(photo)),
+        )
+        studio.page.locator(".strip").dispatch_event("drop", {"dataTransfer": dropped})
+        canvas = studio.page.get_by_label("Reference photograph", exact=True).and_(
+            studio.page.locator("canvas")
+        )
+        canvas.wait_for()
+        corner = canvas.bounding_box()
+        assert corner is not None
+        zoom = corner["width"] / 120
+        studio.page.mouse.move(corner["x"] + left * zoom, corner["y"] + 10 * zoom)
+        studio.page.mouse.down()
+        studio.page.mouse.move(corner["x"] + right * zoom, corner["y"] + 50 * zoom, steps=3)
+        studio.page.mouse.up()
+        studio.button("Take the style").click()
+        studio.page.get_by_role("dialog").wait_for(state="detached")
+        after = studio.seen()
+        assert np.array_equal(after.instance, before.instance)
+        assert len(after.options["styles"][str(window)]) == 3
+        levels.append(after.photo[before.instance == window].mean())
+        assert difference_outside(before, after, after.box(window, grown=16)) < ALIKE
+    assert levels[1] > levels[0] + 10
 
 
 def test_looks_change_whole_classes(studio: Studio, scene: Scene) -> None:

@@ -8,6 +8,7 @@ import { contactSheet } from "../sheet";
 import { type Plain, isBetween, mix } from "../styles";
 import { button, h, iconButton, segments } from "./dom";
 import { download } from "./download";
+import { photoDialog } from "./photo-dialog";
 import { Strip } from "./strip";
 
 export function objectTab(app: App): HTMLElement {
@@ -46,6 +47,22 @@ export function objectTab(app: App): HTMLElement {
   });
   const sheet = button("Contact sheet", () => void saveSheet(app, strip));
   const mixer = mixRow(app, target);
+  const fromPhoto = (files: readonly File[]) => {
+    const wanted = target();
+    if (wanted) void photoDialog(app, wanted, files);
+  };
+  const chooser = h("input", {
+    type: "file",
+    multiple: true,
+    accept: "image/*",
+    hidden: true,
+    "aria-label": "Reference photograph",
+    onchange: () => {
+      fromPhoto([...(chooser.files ?? [])]);
+      chooser.value = "";
+    },
+  });
+  const photo = button("From a photo …", () => chooser.click());
   const place = h(
     "div",
     { className: "row icons", role: "group", "aria-label": "Place" },
@@ -63,8 +80,12 @@ export function objectTab(app: App): HTMLElement {
     scopes.element,
     strip.element,
     mixer.element,
-    h("div", { className: "wrap" }, copy, paste, toClass, sheet),
+    h("div", { className: "wrap" }, copy, paste, toClass, photo, chooser, sheet),
   );
+  styled.addEventListener("drop", (event) => {
+    event.preventDefault(); // dropped anywhere else it is opened as a scene
+    fromPhoto([...(event.dataTransfer?.files ?? [])]);
+  });
   const body = h(
     "div",
     {},
