@@ -15,7 +15,7 @@ import tensorrt_rtx
 from onnx import TensorProto, helper
 
 from export.build_progress import PhaseBar
-from export.random_bundle import write_random_bundle, write_random_weights
+from export.random_bundle import write_random_weights
 from export.to_onnx import export_generator
 from export.to_tensorrt import EngineBuildError, build_engine, ensure_engine
 from model.bundle import Bundle, BundleError, load_bundle
@@ -37,13 +37,6 @@ def without_gpu() -> bool:
     except NoGpuError:
         return True
     return False
-
-
-@pytest.fixture(scope="module")
-def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The half-precision graph of a generator of published size with random weights."""
-    folder = tmp_path_factory.mktemp("full") / "bundle"
-    return half_precision(write_random_bundle(folder, "global-1024x512"))
 
 
 def half_precision(bundle: Bundle) -> Path:
@@ -69,14 +62,6 @@ def test_bundled_model_builds_without_a_gpu(architecture: str, tmp_path: Path) -
     assert stored.key.compute_capability == architecture
     assert stored.key.profiles == profiles
     assert is_engine_for(stored.path.read_bytes(), 7_800_000)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_full_size_generator_builds_without_a_gpu(architecture: str, full_size: Path) -> None:
-    """182 million parameters with weights outside the graph, instance norm and all."""
-    profiles = batch_profiles([(1024, 512)], [1, 4])
-    engine = build_engine(tensorrt_rtx, full_size, profiles, architecture)
-    assert is_engine_for(engine, 182_000_000)
 
 
 @pytest.mark.parametrize(
