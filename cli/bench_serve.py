@@ -16,6 +16,7 @@ from cli.options import FILE, Size, model_option, open_bundle
 if TYPE_CHECKING:
     from service.bench_serve import Endpoint, Start, Work
 
+FACES = ("rest", "grpc", "grpc-raw")
 ADAPTERS = ("litserve", "bentoml", "rayserve", "null")
 
 
@@ -30,8 +31,9 @@ ADAPTERS = ("litserve", "bentoml", "rayserve", "null")
               help="Likewise.")  # fmt: skip
 @click.option("--set", "others", multiple=True, metavar="NAME=VALUE",
               help="Any other setting of hdsynth serve, such as max_wait_s=1.")  # fmt: skip
-@click.option("--face", "faces", type=click.Choice(["rest", "grpc"]), multiple=True,
-              default=["rest"], show_default=True, help="Faces of the started server.")  # fmt: skip
+@click.option("--face", "faces", type=click.Choice(FACES), multiple=True,
+              default=["rest"], show_default=True,
+              help="Faces of the started server; grpc-raw: maps as plain numbers.")  # fmt: skip
 @click.option("--compare", "compared", type=click.Choice(ADAPTERS), multiple=True,
               help="Also measure another server; `null` answers at once.")  # fmt: skip
 @click.option("--python", "pythons", multiple=True, metavar="NAME=PATH",

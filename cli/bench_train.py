@@ -54,7 +54,7 @@ def bench_train(
     count = steps + bench.WARM_UP
     if data:
         folder = open_folder(data)
-        spec = folder.input(config.styles)
+        spec = folder.input(config.styles, config.edges)
         batches = bench.real_batches(folder, size, config.batch, count)
     else:
         spec = InputSpec(labels, edges=True, style_channels=config.styles)

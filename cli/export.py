@@ -41,12 +41,20 @@ PRECISIONS: dict[str, Precision] = {"fp32": "float32", "fp16": "float16", "int8"
     help="Size at which engines are compared with torch; repeatable.  [default: four up to "
     "512x512]",
 )
+@click.option(
+    "--frozen-statistics",
+    "frozen",
+    is_flag=True,
+    help="Also make the graph of the backend onnx-frozen, which keeps the statistics of instance "
+    "norm within a scene of a stream.",
+)
 @tensorrt_options
 def export(
     bundle: Path,
     precisions: tuple[str, ...],
     calibration: Path | None,
     parity_sizes: tuple[tuple[int, int], ...],
+    frozen: bool,
     **further: Any,
 ) -> None:
     """Add verified ONNX engines to BUNDLE.
@@ -60,14 +68,19 @@ def export(
     from cli.bundle import summary
     from model.bundle import load_bundle
 
-    asked = bool(precisions or calibration or parity_sizes)
+    asked = bool(precisions or calibration or parity_sizes or frozen)
     if asked or not graphs_are_there(bundle, **further):
         from export.build import PARITY_SIZES, add_engines
 
         wanted = [PRECISIONS[name] for name in precisions] or None
         sizes = parity_sizes or PARITY_SIZES
         made = add_engines(
-            bundle, wanted, sizes, calibration, lambda line: click.echo(line, err=True)
+            bundle,
+            wanted,
+            sizes,
+            calibration,
+            lambda line: click.echo(line, err=True),
+            frozen=frozen,
         )
         click.echo(summary(made))
     export_further(load_bundle(bundle), **further)

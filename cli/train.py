@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from training.config import TrainConfig
 
+STOPPED = 75
+"""Exit code under torchrun of a run that was stopped before its end; sysexits' "try again"."""
+
 
 def _fields(*, options: bool) -> list[dataclasses.Field[Any]]:
     """Settings that have an option of their own, or those that only ``--set`` reaches."""
@@ -98,7 +101,7 @@ def train(
     import torch
 
     from training.config import parse_setting
-    from training.finish import write_bundle
+    from training.finish import finish
     from training.loop import train as run
     from training.presets import resolve
 
@@ -115,10 +118,13 @@ def train(
     if state.position < config.images:
         click.echo(f"stopped at {state.position} of {config.images} images; "
                    "the same command resumes", err=True)  # fmt: skip
+        if "WORLD_SIZE" in os.environ:
+            # Told to stop, or another node was: a launcher must not take that for the end.
+            ctx.exit(STOPPED)
         return
     if int(os.environ.get("RANK", "0")):
         return  # under torchrun the first process alone writes
-    bundle = write_bundle(state, config, output / "bundle", name)
+    bundle = finish(state, config, output / "bundle", name)
     click.echo(
         f"bundle {bundle.folder}; make it servable: hdsynth export {bundle.folder}", err=True
     )
@@ -137,7 +143,7 @@ def _print_plan(config: TrainConfig) -> None:
     dataset = PairDataset(data, crop_rule(config), config.seed)
     dataset.require_one_size(config.batch)
     height, width = dataset[0]["index"].shape
-    needs = estimate(config, data.input(config.styles), (height, width))
+    needs = estimate(config, data.input(config.styles, config.edges), (height, width))
     click.echo(json.dumps(dataclasses.asdict(config), indent=2))
     click.echo(f"\n{len(dataset):,} pairs; the first crop has {width}x{height} pixels")
     for network, count in needs.parameters.items():

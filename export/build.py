@@ -12,8 +12,14 @@ import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from export.frozen_statistics import FROZEN, GIVEN, write_frozen_graph
 from export.parity import (
     Feeds,
     ParityError,
@@ -39,6 +45,7 @@ GRAPHS: dict[Precision, str] = {
     "int8": "generator.int8.onnx",
 }
 OPENVINO_GRAPH = "generator.openvino.onnx"
+FROZEN_GRAPH = "generator.frozen.onnx"
 ENCODER_GRAPH = "encoder.onnx"
 PARITY_SIZES = ((256, 256), (384, 200), (333, 217), (512, 512))
 """Widths and heights, legal for the bundled model and not."""
@@ -51,13 +58,16 @@ def add_engines(
     sizes: Sequence[tuple[int, int]] = PARITY_SIZES,
     calibration: Path | None = None,
     tell: Tell = lambda _: None,
+    *,
+    frozen: bool = False,
 ) -> Bundle:
     """Export the networks of the bundle in ``folder`` to ONNX, verify them, and record them.
 
     float32 is always made. ``precisions`` None makes float16 and, where there are real maps, int8
     as well, and leaves out what is not good enough. ``calibration`` is a folder of maps, ``tell``
-    is told what happens. Raises BundleError, NoScenesError, MapError, and ParityError when the
-    pixels differ; the bundle then is as it was.
+    is told what happens, ``frozen`` adds the graph of ``export.frozen_statistics``. Raises
+    BundleError, NoScenesError, MapError, and ParityError when the pixels differ; the bundle then
+    is as it was.
     """
     bundle = load_bundle(folder)
     with _staging(folder) as staging:
@@ -69,6 +79,8 @@ def add_engines(
         scenes = real_scenes(bundle, calibration) if "int8" in wanted else None
         random = generator_samples(bundle, random_batches(bundle, sizes, 2))
         export.float32(random)
+        if frozen:
+            export.frozen(random)
         if "float16" in wanted:
             export.float16(random, required=precisions is not None)
         if scenes is not None:
@@ -105,6 +117,12 @@ class _Export:
         if _has_openvino():
             self._verify(OPENVINO_GRAPH, "openvino", "float32", samples)
             self._verify(OPENVINO_GRAPH, "openvino", "bfloat16", samples)
+
+    def frozen(self, samples: Sequence[Sample]) -> None:
+        """Rewrite ONNX Runtime's float32 graph so that it can keep statistics."""
+        self.tell(f"{FROZEN_GRAPH}: taking out the instance norms")
+        write_frozen_graph(self._path(GRAPHS["float32"]), self._path(FROZEN_GRAPH))
+        self._verify(FROZEN_GRAPH, "onnx-frozen", "float32", samples, required=True)
 
     def float16(self, samples: Sequence[Sample], *, required: bool) -> None:
         """Export the graph for GPUs. Here ONNX Runtime shows that it is right."""
@@ -165,6 +183,8 @@ class _Export:
     def _open(self, backend: str, file: str, precision: Precision) -> RunEngine:
         if backend == "onnx":
             return OnnxGraph(self._path(file)).run
+        if backend == "onnx-frozen":
+            return partial(_run_unfrozen, OnnxGraph(self._path(file)))
         rule = self.bundle.generator
         return OpenVinoGraph(
             self._path(file), precision, (rule.size_multiple, rule.minimum_side)
@@ -172,6 +192,13 @@ class _Export:
 
     def _path(self, file: str) -> Path:
         return self.staging.path(file)
+
+
+def _run_unfrozen(graph: OnnxGraph, feeds: Feeds) -> NDArray[Any]:
+    """Run scenes with their own statistics, which is what torch does."""
+    count = len(feeds["label"])
+    given = np.zeros((count, *graph.shapes[GIVEN][1:]), np.float32)
+    return graph.run({**feeds, GIVEN: given, FROZEN: np.zeros(count, np.bool_)})
 
 
 def _has_openvino() -> bool:

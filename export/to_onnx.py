@@ -67,7 +67,7 @@ def export_encoder(bundle: Bundle, path: Path) -> None:
 
 def _generator_inputs(bundle: Bundle) -> Inputs:
     """What this bundle's generator takes, with sizes that no rule would give by chance."""
-    spec, rule, sizes = bundle.input, bundle.generator, (2, 37, 53)
+    spec, rule = bundle.input, bundle.generator
     # The exporter treats a network whose innermost features are 1x1 as a case of its own. Its
     # graph is no other; where padding has a minimum, sizes from 1 on must be traced for that.
     smallest = 1 if rule.minimum_side > rule.size_multiple else rule.size_multiple + 1
@@ -76,6 +76,7 @@ def _generator_inputs(bundle: Bundle) -> Inputs:
         1: torch.export.Dim("height", min=smallest),
         2: torch.export.Dim("width", min=smallest),
     }
+    sizes = (2, smallest + 36, smallest + 52)
     label = sizes if spec.label_count else (*sizes, spec.image_channels)
     inputs: Inputs = {"label": (torch.zeros(label, dtype=torch.uint8), plane)}
     if spec.edges:

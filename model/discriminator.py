@@ -16,21 +16,21 @@ def _patch_layers(spec: DiscriminatorSpec) -> list[nn.Sequential]:
     width = spec.width
     layers = [
         nn.Sequential(
-            nn.Conv2d(spec.input_channels, width, 4, stride=2, padding=2),
+            nn.Conv2d(spec.input_channels, width, 4, stride=2, padding=spec.padding),
             nn.LeakyReLU(0.2, inplace=True),
         )
     ]
     for i in range(1, spec.layers + 1):
-        wider = min(2 * width, CHANNEL_CAP)
+        wider, stride = min(2 * width, CHANNEL_CAP), 2 if i < spec.layers else 1
         layers.append(
             nn.Sequential(
-                nn.Conv2d(width, wider, 4, stride=2 if i < spec.layers else 1, padding=2),
+                nn.Conv2d(width, wider, 4, stride=stride, padding=spec.padding),
                 norm_layer(spec.norm, wider),
                 nn.LeakyReLU(0.2, inplace=True),
             )
         )
         width = wider
-    layers.append(nn.Sequential(nn.Conv2d(width, 1, 4, padding=2)))
+    layers.append(nn.Sequential(nn.Conv2d(width, 1, 4, padding=spec.padding)))
     return layers
 
 

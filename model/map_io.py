@@ -25,7 +25,7 @@ from model.png_reader import (
     PALETTE,
     RGB,
     RGBA,
-    pixel_chunks,
+    inflated,
     read_png_header,
 )
 
@@ -38,7 +38,6 @@ _INSTANCE_RULE = (
     "an uncompressed TIFF or a .npy file"
 )
 _COLOURS = {RGB: "RGB", RGBA: "RGBA", GREY_ALPHA: "grey with alpha"}
-
 # TIFF tags and values (TIFF 6.0, section 8).
 _BITS, _COMPRESSION, _PHOTOMETRIC, _CHANNELS, _SAMPLE_FORMAT = 258, 259, 262, 277, 339
 # Pillow decodes these itself; compressed ones would open libtiff to whoever can upload.
@@ -91,10 +90,10 @@ def _decode_png(data: bytes, max_pixels: int, name: str) -> NDArray[np.uint8] | 
     header = read_png_header(data, max_pixels, name)
     if header.colour_type not in (GREY, PALETTE):
         raise _colour_error(f"{_COLOURS[header.colour_type]} PNG", name)
-    chunks = pixel_chunks(data, header, name)
+    plain = inflated(data, header, name)
     with decoding_errors(name):
         # Opened directly: Image.open would warn above a limit of its own.
-        pixels = np.array(PngImageFile(io.BytesIO(chunks)))
+        pixels = np.array(PngImageFile(io.BytesIO(plain)))
     if header.depth == 16:
         return pixels.astype(np.uint16, copy=False)
     ids = pixels.astype(np.uint8, copy=False)
@@ -167,6 +166,8 @@ def _decode_npy(data: bytes, max_pixels: int, name: str) -> NDArray[np.integer]:
 
 
 def _to_int32(ids: NDArray[np.integer], name: str) -> NDArray[np.int32]:
+    if ids.dtype in (np.uint8, np.uint16):
+        return ids.astype(np.int32, order="C")
     limits = np.iinfo(np.int32)
     for value in (int(ids.min()), int(ids.max())):
         if not limits.min <= value <= limits.max:

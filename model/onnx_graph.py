@@ -43,14 +43,22 @@ class OnnxGraph:
         if self._session.get_providers()[0] != provider:
             raise RuntimeError(f"asked for {provider}, got {self._session.get_providers()[0]}")
         self.inputs = tuple(entry.name for entry in self._session.get_inputs())
-        self._output = self._session.get_outputs()[0].name
+        self.types = tuple(entry.type for entry in self._session.get_inputs())
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.shapes = {entry.name: tuple(entry.shape) for entry in self._session.get_inputs()}
+        """Sides that may change are text."""
+        self._outputs = tuple(entry.name for entry in self._session.get_outputs())
 
     def run(self, feeds: Mapping[str, NDArray[np.generic]]) -> NDArray[Any]:
-        """Run a batch: input name -> array for every one of ``inputs``."""
+        """Run a batch: input name -> array for each of ``inputs``. Returns the first output."""
+        return self.run_all(feeds)[0]
+
+    def run_all(self, feeds: Mapping[str, NDArray[np.generic]]) -> list[NDArray[Any]]:
+        """Run a batch as ``run`` does; returns all outputs in the graph's order."""
         binding = self._session.io_binding()
         for name in self.inputs:
             binding.bind_cpu_input(name, np.ascontiguousarray(feeds[name]))
-        binding.bind_output(self._output)
+        for name in self._outputs:
+            binding.bind_output(name)
         self._session.run_with_iobinding(binding)
-        (made,) = binding.copy_outputs_to_cpu()
-        return np.asarray(made)
+        return [np.asarray(made) for made in binding.copy_outputs_to_cpu()]

@@ -39,6 +39,8 @@ _ADAM7 = (
 )
 # An ordinary encoder writes a chunk per 8 kB or more; a file of a million tiny ones is an attack.
 _MAX_CHUNKS = 1 << 16
+_STORED = 0xFFFF
+"""Largest block of a zlib stream that is not compressed (RFC 1951, section 3.2.4)."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,13 @@ def pixel_chunks(
     Raises MapError INVALID_IMAGE, saying what is wrong at which byte, and MULTIPLE_FRAMES for an
     animation.
     """
+    return _take_apart(data, header, name, keep)[0]
+
+
+def _take_apart(
+    data: bytes, header: PngHeader, name: str, keep: frozenset[bytes]
+) -> tuple[bytes, bytes]:
+    """Return the wanted chunks and the rows."""
     wanted = _CRITICAL | keep
     kept, pixels = [SIGNATURE], []
     offset, kind = len(SIGNATURE), b""
@@ -104,27 +113,53 @@ def pixel_chunks(
             break
     else:
         raise MapError("INVALID_IMAGE", f"{name}: has more than {_MAX_CHUNKS} chunks")
-    _check_pixel_data(b"".join(pixels), header, name)
-    return b"".join(kept)
+    return b"".join(kept), _inflate(b"".join(pixels), header, name)
 
 
-def _check_pixel_data(stream: bytes, header: PngHeader, name: str) -> None:
-    """Decompress the pixels to see that none is missing; Pillow would fill up with zeros."""
+def inflated(data: bytes, header: PngHeader, name: str) -> bytes:
+    """Return the PNG file with its pixels alone, checked and not compressed any more.
+
+    So a decoder that undoes the filters of the rows need not decompress them a second time.
+    Raises MapError as ``pixel_chunks`` does.
+    """
+    rows = _take_apart(data, header, name, frozenset())[1]
+    pieces = [b"\x78\x01"]  # a zlib stream of blocks that are stored as they are
+    last = (len(rows) - 1) // _STORED
+    view = memoryview(rows)
+    for number in range(last + 1):
+        piece = view[number * _STORED : (number + 1) * _STORED]
+        pieces += [struct.pack("<BHH", number == last, len(piece), len(piece) ^ 0xFFFF), piece]
+    pieces.append(struct.pack(">I", isal_zlib.adler32(rows)))
+    start = data[:33]  # signature and header
+    return start + _chunk(b"IDAT", b"".join(pieces)) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+
+def _inflate(stream: bytes, header: PngHeader, name: str) -> bytes:
+    """Decompress the rows, each with its filter byte, and see that none is missing.
+
+    Pillow would fill up with zeros.
+    """
     expected = _scanline_bytes(header)
     decompressor = isal_zlib.decompressobj()
     try:
-        found = len(decompressor.decompress(stream, expected + 1))
+        rows: bytes = decompressor.decompress(stream, expected + 1)
     except isal_zlib.error as error:  # type: ignore[misc]  # the stub declares an instance
         raise MapError(
             "INVALID_IMAGE", f"{name}: its pixel data (IDAT) does not decompress: {error}"
         ) from error
-    if found != expected or not decompressor.eof:
-        given = "more" if found > expected else found
+    if len(rows) != expected or not decompressor.eof:
+        given = "more" if len(rows) > expected else len(rows)
         raise MapError(
             "INVALID_IMAGE",
             f"{name}: its pixel data (IDAT) gives {given} of the {expected} bytes that "
             f"{header.width}x{header.height} pixels need",
         )
+    return rows
 
 
 def _scanline_bytes(header: PngHeader) -> int:

@@ -122,6 +122,8 @@ class DiscriminatorSpec:
     layers: int = 3
     scales: int = 2
     norm: Norm = "instance"
+    padding: int = 2
+    """Of every convolution in pixels; pix2pix has 1."""
     intermediate_features: bool = True
     """Whether each scale returns its inner features (needed for feature matching)."""
 

@@ -67,12 +67,20 @@ class Admission:
 
         A lane waits for its own work at the speed of its share, but never for more than there is.
         """
+        coming = self._queue.times.mean() * -(-ahead // self._queue.limits.max_batch)
+        return busy_s + (self._waiting_s(lane) + coming) / max(1, engines)
+
+    def _waiting_s(self, lane: Lane) -> float:
         depths = self._queue.depths()
+        if not depths:
+            return 0.0
+        everything = self._backlog(depths)
+        if all(waiting == lane for waiting, _ in depths):
+            return everything
         lanes = {waiting for waiting, _ in depths} | {lane}
         share = WEIGHTS[lane] / sum(WEIGHTS[waiting] for waiting in lanes)
-        own = self._backlog({flow: n for flow, n in depths.items() if flow[0] == lane}) / share
-        coming = self._queue.times.mean() * -(-ahead // self._queue.limits.max_batch)
-        return busy_s + (min(own, self._backlog(depths)) + coming) / max(1, engines)
+        own = self._backlog({flow: n for flow, n in depths.items() if flow[0] == lane})
+        return min(own / share, everything)
 
     def _backlog(self, depths: dict[Flow, int]) -> float:
         """Return the predicted seconds of what waits in some flows."""

@@ -54,6 +54,8 @@ class Endpoint:
     """Of its REST face, with the path."""
     grpc: str = ""
     """Address of its gRPC face, asked instead of REST if given."""
+    raw: bool = False
+    """Over gRPC: send maps as plain numbers instead of PNG files, as game engines do."""
 
 
 Start = Callable[[], AbstractContextManager[Endpoint]]
@@ -184,30 +186,36 @@ def run_once(endpoint: Endpoint, work: Work) -> Answer:
 
 
 def _target(endpoint: Endpoint, size: tuple[int, int]) -> HttpTarget | GrpcTarget:
-    forms = _forms(size)
+    scenes = [draw_scene(*size, seed=seed) for seed in range(BODIES)]
+    maps = [{"label": scene.label, "instance": scene.instance} for scene in scenes]
     if not endpoint.grpc:
+        forms = [{name: png_file(plane) for name, plane in each.items()} for each in maps]
         written = [bench_load.multipart(form, {"quality": QUALITY}) for form in forms]
         return HttpTarget(endpoint.url, [body for body, _ in written], written[0][1])
     from hdsynth.v1 import synthesis_pb2 as pb
 
+    def message(plane: NDArray[np.integer]) -> pb.Map:
+        if not endpoint.raw:
+            return pb.Map(data=png_file(plane))
+        kinds = {"uint8": pb.ELEMENT_TYPE_UINT8, "uint16": pb.ELEMENT_TYPE_UINT16}
+        return pb.Map(
+            encoding=pb.MAP_ENCODING_RAW,
+            element_type=kinds[plane.dtype.name],
+            width=plane.shape[1],
+            height=plane.shape[0],
+            data=plane.tobytes(),
+        )
+
     messages = [
         pb.SynthesizeRequest(
-            label=pb.Map(data=form["label"]),
-            instance=pb.Map(data=form["instance"]),
+            label=message(each["label"]),
+            instance=message(each["instance"]),
             format=pb.IMAGE_FORMAT_JPEG,
             quality=QUALITY,
         ).SerializeToString()
-        for form in forms
+        for each in maps
     ]
     return GrpcTarget(endpoint.grpc, messages)
-
-
-def _forms(size: tuple[int, int]) -> list[dict[str, bytes]]:
-    """Draw scenes and write their maps as PNG files."""
-    scenes = [draw_scene(*size, seed=seed) for seed in range(BODIES)]
-    return [
-        {"label": png_file(scene.label), "instance": png_file(scene.instance)} for scene in scenes
-    ]
 
 
 def png_file(plane: NDArray[np.integer]) -> bytes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,23 @@ class LocalServer:
         """Return the processor time that the server and its engine have used."""
         return sum(map(_cpu_seconds, [self.pid, *_children(self.pid)]))
 
+    def memory_mb(self) -> float:
+        """Return the resident memory of the server and its engine in millions of bytes."""
+        return sum(map(_resident_bytes, [self.pid, *_children(self.pid)])) / 1e6
+
+
+@contextmanager
+def _ended_cleanly() -> Iterator[None]:
+    """Let SIGTERM end the block as an exception does, so that nothing is left running."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's business
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
 
 @contextmanager
 def local_server(**settings: object) -> Iterator[LocalServer]:
@@ -35,7 +54,7 @@ def local_server(**settings: object) -> Iterator[LocalServer]:
     environment = {key: value for key, value in os.environ.items() if "HDSYNTH_" not in key}
     given = {"port": 0, "grpc_port": 0, "metrics_port": "off", **settings}
     environment |= {f"HDSYNTH_{key.upper()}": str(value) for key, value in given.items()}
-    with tempfile.TemporaryDirectory() as folder:
+    with _ended_cleanly(), tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stderr:
             command = [sys.executable, "-c", _START]
@@ -61,6 +80,11 @@ def _children(pid: int) -> list[int]:
     """Return the child processes of all threads of a process."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for listed in lists for child in listed.read_text().split()]
+
+
+def _resident_bytes(pid: int) -> int:
+    pages = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]  # proc(5)
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -41,10 +41,12 @@ class Started:
     metrics_url: str = ""
 
     def face(self, name: str) -> Endpoint:
-        """Return where to ask over ``rest`` or ``grpc``."""
+        """Return where to ask over ``rest``, ``grpc`` or ``grpc-raw``."""
         if name == "rest":
             return self.endpoint
-        return Endpoint(f"{self.endpoint.name}, gRPC", self.endpoint.url, self.grpc)
+        words = {"grpc": "gRPC", "grpc-raw": "gRPC, raw maps"}[name]
+        title = f"{self.endpoint.name}, {words}"
+        return Endpoint(title, self.endpoint.url, self.grpc, raw=name == "grpc-raw")
 
 
 @contextmanager

@@ -49,6 +49,8 @@ class Played:
     ages: list[float] = field(default_factory=list)
     """Seconds from sending a frame to having its result."""
     stages: list[pb.StageSeconds] = field(default_factory=list)
+    reordered: int = 0
+    """Results that came after one of a later frame."""
     drops: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
 
@@ -61,6 +63,30 @@ async def play(address: str, load: Load, key: str | None = None) -> list[Played]
         sessions = [_Session(channel, load, frames, key) for _ in range(load.sessions)]
         await asyncio.gather(*(session.open() for session in sessions))
         return list(await asyncio.gather(*(session.play() for session in sessions)))
+
+
+async def idle(address: str, seconds: float, key: str | None = None) -> float:
+    """Keep a stream open without frames, with a ping every 10 s as eager clients send them.
+
+    Returns after how many seconds it has ended, ``seconds`` at most. Raises grpc.RpcError.
+    """
+    options = [
+        ("grpc.keepalive_time_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+    async with grpc.aio.insecure_channel(address, options) as channel:
+        session = _Session(channel, Load(), (), key)
+        await session.open()
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(seconds):
+                await session.listen()
+        except TimeoutError:
+            return seconds
+        except grpc.RpcError:
+            pass
+        return time.perf_counter() - started
 
 
 class _Session:
@@ -87,7 +113,7 @@ class _Session:
 
     async def play(self) -> Played:
         """Send frames at the pace of the load, and take in what comes."""
-        listening = asyncio.create_task(self._listen())
+        listening = asyncio.create_task(self.listen())
         started = time.perf_counter()
         for number in range(round(self._load.fps * self._load.seconds)):
             await asyncio.sleep(started + number / self._load.fps - time.perf_counter())
@@ -101,8 +127,9 @@ class _Session:
         await listening
         return self._played
 
-    async def _listen(self) -> None:
-        played = self._played
+    async def listen(self) -> None:
+        """Take in what comes until the server ends the stream."""
+        played, newest = self._played, 0
         async for response in self._responses:
             played.bytes_out += response.ByteSize()
             if response.HasField("dropped"):
@@ -111,6 +138,8 @@ class _Session:
                 played.drops[reason] += notice.last_frame_id - notice.first_frame_id + 1
             elif response.HasField("result"):
                 result = response.result
+                played.reordered += result.frame_id < newest
+                newest = max(newest, result.frame_id)
                 played.ages.append(time.perf_counter() - self._sent[result.frame_id])
                 played.stages.append(result.seconds)
                 ack = pb.SynthesizeStreamRequest(ack=pb.Ack(frame_id=result.frame_id))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,22 @@ import numpy as np
 from service.bench_stream import STAGES, Load, Played
 
 
-def summary(load: Load, played: Sequence[Played], cpu_s: float | None) -> dict[str, Any]:
-    """Sum up; milliseconds, and processor time of the server in milliseconds per result."""
+@dataclass(frozen=True)
+class ServerUse:
+    """What the server took while a load was played."""
+
+    cpu_s: float
+    memory_mb: list[float]
+    """At equal distances in time, the first when the streams had just begun."""
+
+
+def summary(
+    load: Load, played: Sequence[Played], use: ServerUse | None, idle_s: float | None = None
+) -> dict[str, Any]:
+    """Sum up; milliseconds, and processor time of the server in milliseconds per result.
+
+    ``use`` is None for a server elsewhere; ``idle_s`` is how long an idle stream lived beside.
+    """
     ages = [1000 * age for session in played for age in session.ages]
     drops: Counter[str] = Counter()
     for session in played:
@@ -28,6 +43,7 @@ def summary(load: Load, played: Sequence[Played], cpu_s: float | None) -> dict[s
         "frames": sent,
         "results": results,
         "drops": dict(drops),
+        "reordered": sum(session.reordered for session in played),
         "unaccounted": sent - results - drops.total(),
         "fps_per_session": [round(len(s.ages) / s.seconds, 1) for s in played],
         "age_ms": _spread(ages),
@@ -37,7 +53,9 @@ def summary(load: Load, played: Sequence[Played], cpu_s: float | None) -> dict[s
         },
         "bytes_in_per_frame": round(sum(s.bytes_in for s in played) / max(1, sent)),
         "bytes_out_per_result": round(sum(s.bytes_out for s in played) / max(1, results)),
-        "server_cpu_ms_per_result": cpu_s and round(1000 * cpu_s / max(1, results), 2),
+        "server_cpu_ms_per_result": use and round(1000 * use.cpu_s / max(1, results), 2),
+        "server_memory_mb": use and [round(each, 1) for each in use.memory_mb],
+        "idle_stream_s": idle_s and round(idle_s, 1),
     }
 
 
@@ -51,17 +69,33 @@ def markdown(found: dict[str, Any], about: str) -> str:
         ("age of a result, p50 / p99", f"{_pair(found['age_ms'])} ms"),
         ("frames sent, results", f"{found['frames']}, {found['results']}"),
         ("frames dropped", drops),
+        (
+            "frames lost without notice, out of order",
+            f"{found['unaccounted']}, {found['reordered']}",
+        ),
         ("bytes in per frame", f"{found['bytes_in_per_frame']:,}"),
         ("bytes out per result", f"{found['bytes_out_per_result']:,}"),
         ("server processor time per result", "unknown" if cpu is None else f"{cpu} ms"),
+        *(_memory_rows(found["server_memory_mb"])),
         *((f"{stage}, p50 / p99", f"{_pair(found['stages_ms'][stage])} ms") for stage in STAGES),
     ]
+    if (idle_s := found["idle_stream_s"]) is not None:
+        rows.append(("an idle stream with a ping every 10 s lived for", f"{idle_s:g} s"))
     head = (
         f"{found['sessions']} sessions, {found['size']}, {found['maps']} maps, JPEG out, "
         f"{found['fps_sent']:g} frames per second each for {found['seconds']:g} s; {about}."
     )
     table = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join([head, "", "| what | value |", "|---|---|", *table, ""])
+
+
+def _memory_rows(series: list[float] | None) -> list[tuple[str, str]]:
+    """Tell how memory went: after a tenth of the time everything is warm."""
+    if not series:
+        return []
+    warm = series[len(series) // 10]
+    words = f"{warm:.0f}, {series[len(series) // 2]:.0f}, {series[-1]:.0f} MB"
+    return [("server memory after a tenth, half and all of the time", words)]
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

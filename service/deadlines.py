@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from time import monotonic
 
 from service.errors import ServiceError
 
 
-@asynccontextmanager
-async def until(deadline: float | None) -> AsyncIterator[None]:
+def until(deadline: float | None) -> AbstractAsyncContextManager[None]:
     """Raise ServiceError DEADLINE_EXCEEDED inside at a ``time.monotonic()``; None = never."""
-    loop = asyncio.get_running_loop()
-    at = None if deadline is None else loop.time() + deadline - monotonic()
+    return nullcontext() if deadline is None else _until(deadline)
+
+
+@asynccontextmanager
+async def _until(deadline: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout_at(at):
+        async with asyncio.timeout(deadline - monotonic()):
             yield
     except TimeoutError as error:
         raise deadline_exceeded() from error

@@ -41,6 +41,8 @@ class EngineReady:
     """Height, width, batch and seconds of runs at full speed."""
     caps: list[tuple[int, int, int]]
     """Height, width and largest batch where its memory holds less than was asked for."""
+    sizes: frozenset[tuple[int, int]] | None = None
+    """Heights and widths that it was built for; None = any."""
 
 
 @dataclass(frozen=True)

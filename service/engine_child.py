@@ -201,8 +201,9 @@ class EngineChild:
     def _hear(self, message: dict[str, Any]) -> None:
         match message.pop("event"):
             case "ready":
-                rows = ([tuple(row) for row in message[key]] for key in ("timed", "caps"))
-                self._ready.set_result(EngineReady(message["name"], *rows))
+                timed, caps = ([tuple(row) for row in message[key]] for key in ("timed", "caps"))
+                sizes = frozenset(map(tuple, message["sizes"])) or None
+                self._ready.set_result(EngineReady(message["name"], timed, caps, sizes))
             case "failed":
                 self._end = EngineLoadError(message["detail"])
             case "fatal":

@@ -25,6 +25,12 @@ class EnginePool:
         """Return the engines that are warm."""
         return [engine for engine in self.engines if engine.state is EngineState.RUNNING]
 
+    def sizes(self) -> frozenset[tuple[int, int]] | None:
+        """Return the heights and widths that the engines were built for; None = any."""
+        built = [engine.about.sizes for engine in self.engines if engine.about is not None]
+        every = [sizes for sizes in built if sizes is not None]
+        return frozenset().union(*every) if built and len(every) == len(built) else None
+
     def takers(self) -> Iterator[tuple[EngineProcess, bool]]:
         """Yield each engine that can take a batch, and whether it is busy with another one.
 

@@ -28,7 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.bundle import Bundle, load_bundle
-from service.backends import Engine, EngineInput, load_engine
+from model.engine_key import batch_profiles
+from service.backends import Engine, EngineInput, load_engine, runs_on_processor
 from service.engine_errors import EngineFatalError, is_fatal, is_out_of_memory
 from service.shared_planes import Array, SharedPlanes
 from service.synthesizer import Synthesizer
@@ -36,6 +37,8 @@ from service.synthesizer import Synthesizer
 Message = dict[str, Any]
 EXIT_FATAL = 70
 """Exit status after the device has failed (EX_SOFTWARE in sysexits.h)."""
+NICENESS = 5
+"""Of engines that keep every core busy, so that the server goes first: it answers and refuses."""
 
 
 class Worker:
@@ -184,14 +187,18 @@ def _serve(channel: Channel, slots: list[SharedPlanes]) -> None:
         return
     try:
         bundle = load_bundle(Path(first["bundle"]))
-        engine = load_engine(bundle, first["backend"], first["threads"])
+        if runs_on_processor(first["backend"]):
+            os.nice(NICENESS)  # its threads inherit it
+        profiles = batch_profiles([(w, h) for h, w in first["sizes"]], first["batches"])
+        engine = load_engine(bundle, first["backend"], first["threads"], profiles)
         worker = Worker(bundle, engine, slots)
         warmed = worker.warm_up(first["sizes"], first["batches"])
     except Exception as error:  # noqa: BLE001, told to the server, which ends with it
         traceback.print_exc()
         channel.send("failed", detail=_words(error))
         return
-    channel.send("ready", name=engine.name, **warmed)
+    sizes = {(profile.height, profile.width) for profile in getattr(engine, "profiles", ())}
+    channel.send("ready", name=engine.name, sizes=sorted(sizes), **warmed)
     while (command := channel.receive()) is not None:
         if command["op"] == "run":
             channel.send("done", run=command["run"], **worker.run(command))

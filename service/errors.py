@@ -13,7 +13,7 @@ may rely on their spelling. Every face has a column with its own status code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -66,11 +66,19 @@ REASONS: dict[str, Reason] = {
     "INSTANCE_OUT_OF_RANGE": Reason(
         422, "INVALID_ARGUMENT", "The instance map has an id that is too large"
     ),
+    "SIZE_NOT_SERVED": Reason(
+        422, "INVALID_ARGUMENT", "The engine was not built for maps of this size"
+    ),
     "SIZE_MISMATCH": Reason(422, "INVALID_ARGUMENT", "The maps differ in size"),
     "STYLE_NOT_FOUND": Reason(422, "INVALID_ARGUMENT", "There is no such style"),
     "STYLE_INVALID": Reason(422, "INVALID_ARGUMENT", "A style code is wrong"),
     "NO_ENCODER": Reason(422, "FAILED_PRECONDITION", "The model takes no styles from photographs"),
     "CLASS_NOT_FOUND": Reason(422, "INVALID_ARGUMENT", "There is no such class"),
+    # The photograph.
+    "NO_JUDGE": Reason(422, "FAILED_PRECONDITION", "The server judges no photographs of the model"),
+    "UNFAITHFUL": Reason(
+        422, "FAILED_PRECONDITION", "The photograph does not show its layout well enough"
+    ),
     # The address.
     "NOT_FOUND": Reason(404, "NOT_FOUND", "There is nothing here"),
     "METHOD_NOT_ALLOWED": Reason(405, "UNIMPLEMENTED", "The method is not allowed here"),
@@ -116,8 +124,11 @@ class ServiceError(Exception):
         detail: str,
         errors: Sequence[FieldError] = (),
         retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
+        """``headers`` are told beside the error, over gRPC as trailing metadata."""
         super().__init__(detail)
+        self.headers = headers or {}
         self.reason, self.detail, self.errors = reason, detail, tuple(errors)
         self.row = REASONS[reason]
         # Whoever is told to come back is told when, even where nobody can predict it.

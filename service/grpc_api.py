@@ -46,6 +46,7 @@ class SynthesisApi(synthesis_pb2_grpc.SynthesisServiceServicer):
             photo=photo_message(answer.photo),
             model_version=model.description.version,
             seconds=stage_seconds(times),
+            faithfulness=answer.photo.faithfulness,
         )
 
     async def SynthesizeStream(  # noqa: N802, the message's name

@@ -210,7 +210,9 @@ def _end(trace: RequestTrace, call: Call) -> None:
 async def _abort(context: Context, error: ServiceError, call: Call) -> None:
     call.code, call.reason = error.row.grpc, error.reason
     status: Any = rich_status(error, call.request_id)
-    await context.abort(status.code, status.details, (*status.trailing_metadata, *_about(call)))
+    told = ((name.lower(), value) for name, value in error.headers.items())
+    metadata = (*status.trailing_metadata, *_about(call), *told)
+    await context.abort(status.code, status.details, metadata)
 
 
 def _about(call: Call) -> tuple[tuple[str, str], ...]:

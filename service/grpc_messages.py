@@ -52,7 +52,16 @@ def job_of(request: pb.SynthesizeRequest, classes: Classes, deadline: float | No
         format=image_format(request.format, default="png"),
         quality=quality_of(request.quality),
         deadline=deadline,
+        min_faithfulness=_min_faithfulness(request),
     )
+
+
+def _min_faithfulness(request: pb.SynthesizeRequest) -> float | None:
+    if not request.HasField("min_faithfulness"):
+        return None
+    if not 0 <= request.min_faithfulness <= 1:
+        raise _invalid(["min_faithfulness"], f"is 0 to 1, not {request.min_faithfulness:g}")
+    return request.min_faithfulness
 
 
 def map_data(given: pb.Map, name: str) -> MapData:

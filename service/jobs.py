@@ -51,6 +51,8 @@ class Job:
     """``time.monotonic()`` at which the caller stops waiting; None = never."""
     style_photo: bytes | None = None
     """Photograph of the same layout, a file, whose styles objects get that none is chosen for."""
+    min_faithfulness: float | None = None
+    """Score, 0..1, below which the photograph is refused; None = it is not scored."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +63,5 @@ class Photo:
     format: OutputFormat
     width: int
     height: int
+    faithfulness: float | None = None
+    """How well it shows its layout, 0..1; None = not scored: see ``service.judge``."""

@@ -6,6 +6,8 @@ settings, models from the configuration, never from what a client sends.
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 REGISTRY = CollectorRegistry()
@@ -34,6 +36,14 @@ STAGE_SECONDS = Histogram(
     buckets=_SECONDS,
     registry=REGISTRY,
 )
+
+
+@cache
+def stage_seconds(stage: str) -> Histogram:
+    """Return the histogram of one stage, of which there are few."""
+    return STAGE_SECONDS.labels(stage)
+
+
 QUEUE_DEPTH = Gauge(
     "hdsynth_queue_depth", "Scenes waiting.", ["model", "lane", "bucket"], registry=REGISTRY
 )

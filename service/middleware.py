@@ -37,6 +37,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_RAW_HEADERS = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+
 
 class RequestContext:
     """Gives a request its id and an answer whatever happens, and records how it went.
@@ -105,8 +107,8 @@ class RequestContext:
             )
         if self._lifecycle.draining:  # the next request should find another server
             headers["Connection"] = "close"
-        for name, value in _HEADERS.items():
-            headers.setdefault(name, value)
+        given = {name for name, _ in headers.raw}
+        headers.raw.extend(header for header in _RAW_HEADERS if header[0] not in given)
 
 
 class UploadLimit:
@@ -130,6 +132,8 @@ class UploadLimit:
 
         async def receive_within_limits() -> Message:
             nonlocal received, deadline
+            if deadline is None:
+                return await receive()
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()

@@ -21,6 +21,7 @@ from model.bundled import bundled_model_path
 from service import samples
 from service.batching import Limits
 from service.errors import ServiceError
+from service.judge import PhotoJudge
 from service.model_sources import ModelSource, SourceError, bundle_folder, default_cache
 from service.pipeline import Pipeline, PipelineConfig
 from service.queue_metrics import forget_queue
@@ -42,13 +43,14 @@ class ModelManager:
         on_retire: Callable[[ServedModel], Awaitable[None]],
         on_failure: Callable[[Exception], None] = lambda _: None,
     ) -> None:
-        """Raises SourceError if the settings name a model that cannot be one.
+        """Raises SourceError if the settings name a model that cannot be one, and ``PhotoJudge``'s.
 
         ``on_retire`` is called when a model has been replaced or removed, to end what would use
         it for long; ``on_failure`` if the engine of a model that is served fails for good.
         """
         self._settings, self._models = settings, models
         self._on_retire, self._on_failure = on_retire, on_failure
+        self._judge = PhotoJudge(settings.judge) if settings.judge else None
         texts = settings.model or (str(bundled_model_path()),)
         self._first = [ModelSource.parse(text) for text in texts]
         self._sources: dict[str, ModelSource] = {}
@@ -164,7 +166,7 @@ class ModelManager:
         )
         backend, max_pixels = settings.backend, settings.max_pixels
         config = PipelineConfig(
-            bundle, backend, settings.threads, settings.buckets, limits, max_pixels
+            bundle, backend, settings.threads, settings.buckets, limits, max_pixels, self._judge
         )
         pipeline = Pipeline(config, lambda error: self._engine_failed(pipeline, error))
         await pipeline.start()

@@ -1,15 +1,16 @@
 """The Open Inference Protocol v2, for its REST and its gRPC face alike.
 
-| tensor     | datatype             | shape                    | meaning                           |
-|------------|----------------------|--------------------------|-----------------------------------|
-| `label`    | UINT8, UINT16        | [H, W] or [N, H, W]      | class ids                         |
-|            | BYTES                | [N]                      | label map files                   |
-| `instance` | UINT8, UINT16, INT32 | as `label`               | object ids; optional              |
-|            | BYTES                | [N]                      | instance map files                |
-| `seed`     | INT64                | [1] or [N]               | goes before the one in `options`  |
-| `options`  | BYTES                | [1] or [N]               | JSON as the options of REST       |
-| `image`    | UINT8                | [N, H, W, 3]             | the photographs                   |
-|            | BYTES                | [N]                      | likewise, as files                |
+| tensor        | datatype             | shape               | meaning                          |
+|---------------|----------------------|---------------------|----------------------------------|
+| `label`       | UINT8, UINT16        | [H, W] or [N, H, W] | class ids                        |
+|               | BYTES                | [N]                 | label map files                  |
+| `instance`    | UINT8, UINT16, INT32 | as `label`          | object ids; optional             |
+|               | BYTES                | [N]                 | instance map files               |
+| `seed`        | INT64                | [1] or [N]          | goes before the one in `options` |
+| `options`     | BYTES                | [1] or [N]          | JSON as the options of REST      |
+| `style_photo` | BYTES                | [1] or [N]          | photographs to take styles from  |
+| `image`       | UINT8                | [N, H, W, 3]        | the photographs                  |
+|               | BYTES                | [N]                 | likewise, as files               |
 
 Parameters of a request: `seed`, as the input; `format`, one of raw (the default), png, jpeg and
 webp, of which all but raw make `image` BYTES; `timeout` in microseconds.
@@ -48,6 +49,7 @@ INPUTS = (
     TensorDescription("instance", "INT32", (-1, -1, -1)),
     TensorDescription("seed", "INT64", (-1,)),
     TensorDescription("options", "BYTES", (-1,)),
+    TensorDescription("style_photo", "BYTES", (-1,)),
 )
 OUTPUTS = (TensorDescription("image", "UINT8", (-1, -1, -1, 3)),)
 

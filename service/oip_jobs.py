@@ -28,6 +28,7 @@ _DATATYPES = {
     "instance": ("UINT8", "UINT16", "INT32", "BYTES"),
     "seed": ("INT64",),
     "options": ("BYTES",),
+    "style_photo": ("BYTES",),
 }
 _FORMATS: tuple[OutputFormat, ...] = ("raw", "png", "jpeg", "webp")
 _PARAMETERS = ("seed", "format", "timeout")
@@ -51,6 +52,9 @@ def jobs_of(request: InferRequest, classes: Classes, deadline: float | None) -> 
     deadline = _earlier(deadline, request.parameters)
     options = _all_options(tensors, count)
     seeds = _seeds(tensors, request.parameters, count)
+    style_photos: Sequence[bytes | None] = [None] * count
+    if "style_photo" in tensors:
+        style_photos = _spread([*tensors["style_photo"].items], count, "style_photo")
     return [
         Job(
             label,
@@ -59,8 +63,11 @@ def jobs_of(request: InferRequest, classes: Classes, deadline: float | None) -> 
             format=format_,
             quality=entry.quality,
             deadline=deadline,
+            style_photo=style_photo,
         )
-        for label, instance, entry, seed in zip(labels, instances, options, seeds, strict=True)
+        for label, instance, entry, seed, style_photo in zip(
+            labels, instances, options, seeds, style_photos, strict=True
+        )
     ]
 
 

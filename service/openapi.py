@@ -6,13 +6,16 @@ from collections import defaultdict
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from service.errors import REASONS
 from service.negotiation import MEDIA_TYPES
 from service.oip_schemas import InferenceRequest, InferenceResponse
 from service.problem import MEDIA_TYPE, InferenceProblem, Problem
+from service.schemas import EncodeForm, SynthesisForm
 
 Responses = dict[int | str, dict[str, Any]]
 _COMPONENTS = "#/components/schemas/{model}"
@@ -32,6 +35,12 @@ def problems(*reasons: str, schema: str = "Problem") -> Responses:
         }
         for status, lines in sorted(by_status.items())
     }
+
+
+def form_body(form: type[BaseModel]) -> dict[str, Any]:
+    """Describe the multipart form that a route reads by itself."""
+    schema = {"schema": _reference(form.__name__)}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": schema}}}
 
 
 def _reference(model: str) -> dict[str, str]:
@@ -66,6 +75,9 @@ _PHOTO: dict[str, Any] = {
         ),
         "ETag": _ETAG,
         "X-Cache": _header("`hit` if the photograph had been made before, else `miss`", "miss"),
+        "X-Faithfulness": _header(
+            "how well the photograph shows its layout, 0..1; with `min_faithfulness` only", "0.8312"
+        ),
         "X-Image-Width": _header("pixels; with application/octet-stream only", "2048"),
         "X-Image-Height": _header("pixels; with application/octet-stream only", "1024"),
     },
@@ -87,7 +99,9 @@ SYNTHESIS_RESPONSES: Responses = {
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 # Of a form or a photograph's format; a batch has neither.
-_OF_FORMS = {"NOT_MULTIPART", "INVALID_MULTIPART", "NOT_ACCEPTABLE"}
+_OF_FORMS = {
+    *("NOT_MULTIPART", "INVALID_MULTIPART", "NOT_ACCEPTABLE", "NO_JUDGE", "UNFAITHFUL"),
+}
 INFERENCE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -137,10 +151,14 @@ def describe_openapi(app: FastAPI) -> None:
                     (InferenceProblem, "serialization"),
                     (InferenceRequest, "validation"),
                     (InferenceResponse, "serialization"),
+                    (SynthesisForm, "validation"),
+                    (EncodeForm, "validation"),
                 ],
                 ref_template=_COMPONENTS,
             )
-            schema["components"]["schemas"] |= definitions["$defs"]
+            # As in the framework's own schemas: what a form leaves out is not null.
+            definitions = jsonable_encoder(definitions["$defs"], exclude_none=True)
+            schema["components"]["schemas"] |= definitions
             schema["components"]["securitySchemes"] = _KEYS
             schema["security"] = [{}, *({name: []} for name in _KEYS)]  # {} = or without a key
             app.openapi_schema = schema

@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TypeVar
 
@@ -33,9 +32,11 @@ from service.engine_batch import EngineConfig, EngineStats, Pixels
 from service.engine_process import EngineProcess, EngineState
 from service.errors import ServiceError
 from service.jobs import Job, Lane, OutputFormat, Photo
+from service.judge import PhotoJudge, required_judge
 from service.queue_metrics import watch_queue
 from service.scheduler import Scheduler
 from service.synthesizer import Scene
+from service.worker_threads import WorkerThreads
 
 T = TypeVar("T")
 StageTimes = dict[str, float]
@@ -55,6 +56,8 @@ class PipelineConfig:
     limits: Limits = field(default_factory=Limits)
     max_pixels: int = 2048 * 1024
     """Largest scene in pixels, padding to a legal size included."""
+    judge: PhotoJudge | None = None
+    """Scores the photographs of jobs that ask for it."""
 
 
 class Pipeline:
@@ -73,8 +76,8 @@ class Pipeline:
         self.scheduler = Scheduler(config.bundle.name, [self._engine], config.limits)
         threads = os.cpu_count() or 1
         # Apart, so that photographs that are done do not wait behind maps that have just come.
-        self._decoders = ThreadPoolExecutor(threads, "decode")
-        self._encoders = ThreadPoolExecutor(threads, "encode")
+        self._decoders = WorkerThreads(threads, "decode")
+        self._encoders = WorkerThreads(threads, "encode")
         self._style_encoder = StyleEncoder(config.bundle, config.threads)
         self._accepted = self._decoding = 0
         self._is_draining = False
@@ -129,11 +132,16 @@ class Pipeline:
         nobody's business but the log's, if the engine fails on the scene.
         """
         with self._accept():
+            judge = required_judge(self.config.judge, job, self.bundle)
             async with until(job.deadline):
                 self.require_room(job.lane, job.deadline)
                 scene = await self.decode(job, times)
                 pixels = await self.infer(scene, times, job.lane, deadline=job.deadline)
-                return await self.encode(pixels, job.format, job.quality, times)
+                photo = await self.encode(pixels, job.format, job.quality, times)
+                if judge is None:
+                    return photo
+                score = await self._encoders.run(judge.score, scene.maps.label, pixels)
+                return replace(photo, faithfulness=score)
 
     def require_room(self, lane: Lane = Lane.INTERACTIVE, deadline: float | None = None) -> None:
         """Refuse work that would wait too long: see ``Scheduler.require_room``."""
@@ -186,24 +194,23 @@ class Pipeline:
         result = await self.scheduler.submit(scene, lane, key, deadline, on_start)
         times["queue"], times["infer"] = result.queue_s, result.infer_s
         for stage in ("queue", "infer"):
-            metrics.STAGE_SECONDS.labels(stage).observe(times[stage])
+            metrics.stage_seconds(stage).observe(times[stage])
         return result.pixels
 
     async def encode(
         self, pixels: Pixels, format_: OutputFormat, quality: int | None, times: StageTimes
     ) -> Photo:
         """Encode a photograph (H, W, 3) uint8."""
-        loop = asyncio.get_running_loop()
         try:
             with timed("encode", times):
-                return await loop.run_in_executor(self._encoders, _encode, pixels, format_, quality)
+                return await self._encoders.run(_encode, pixels, format_, quality)
         except asyncio.CancelledError:
             metrics.CANCELLED.labels("encode").inc()
             raise
 
     async def on_codec_pool(self, work: Callable[..., T], *arguments: object) -> T:
         """Run short processor-bound work off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work, *arguments)
+        return await self._decoders.run(work, *arguments)
 
     async def stats(self) -> EngineStats:
         """Ask the engine what it has run since it was loaded. Raises EngineLostError."""
@@ -227,8 +234,8 @@ class Pipeline:
         """End the engine now; work that it has fails with ENGINE_LOST."""
         await self._engine.close()
         self._style_encoder.close()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
-        self._encoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
+        self._encoders.close()
 
     def _engine_changed(self, engine: EngineProcess) -> None:
         model = self.bundle.name
@@ -270,4 +277,4 @@ def timed(stage: str, times: StageTimes) -> Iterator[None]:
         yield
     finally:
         times[stage] = perf_counter() - started
-        metrics.STAGE_SECONDS.labels(stage).observe(times[stage])
+        metrics.stage_seconds(stage).observe(times[stage])

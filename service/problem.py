@@ -33,7 +33,7 @@ _PLAIN_WORDS = {
     ("instance", "value_error"): "is text; send a file: -F instance=@instance.png",
     ("photo", "value_error"): "is text; send a file: -F photo=@photo.jpg",
     ("style_photo", "value_error"): "is text; send a file: -F style_photo=@photo.jpg",
-    ("options", "model_attributes_type"): 'is no JSON object, such as {"seed": 1}',
+    ("options", "model_type"): 'is no JSON object, such as {"seed": 1}',
 }
 
 
@@ -97,7 +97,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def on_service_error(request: Request, error: ServiceError) -> Response:
-        return problem_response(request.scope, error)
+        return problem_response(request.scope, error, error.headers)
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:

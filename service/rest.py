@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Form, Path, Request, UploadFile
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
 from service import samples
 from service.disconnect import run_until_disconnect
 from service.errors import ServiceError
+from service.forms import read_form
 from service.jobs import Job, MapData, OutputFormat, Photo
+from service.judge import HEADER, told
 from service.negotiation import MEDIA_TYPES, choose_format
-from service.openapi import PNG, SYNTHESIS_RESPONSES, problems
+from service.openapi import PNG, SYNTHESIS_RESPONSES, form_body, problems
 from service.schemas import (
-    MAX_OPTIONS_BYTES,
     ModelDescription,
     ModelList,
     RawPlane,
@@ -27,8 +29,6 @@ from service.served import Models, ServedModel
 
 SMALL = 1 << 18
 """Bytes that are hashed sooner than another thread is woken."""
-# The form has four fields; a few more are read so that their names can be told.
-FORM_LIMITS: Any = {"max_files": 5, "max_fields": 5, "max_part_size": MAX_OPTIONS_BYTES}
 
 
 def served_models(request: Request) -> Models:
@@ -37,8 +37,9 @@ def served_models(request: Request) -> Models:
     return models
 
 
-async def served_model(request: Request) -> AsyncIterator[ServedModel]:
-    """Have the model that the address names, or the default one, until the request is answered.
+@contextmanager
+def requested_model(request: Request) -> Iterator[ServedModel]:
+    """Have the model that the address names, or the default one, until the end of the block.
 
     Raises ServiceError MODEL_LOADING or MODEL_NOT_FOUND.
     """
@@ -48,7 +49,13 @@ async def served_model(request: Request) -> AsyncIterator[ServedModel]:
         yield model
 
 
-async def photo_format(request: Request) -> OutputFormat:
+async def served_model(request: Request) -> AsyncIterator[ServedModel]:
+    """Have the requested model as a route's argument: see ``requested_model``."""
+    with requested_model(request) as model:
+        yield model
+
+
+def photo_format(request: Request) -> OutputFormat:
     """Return the format that the client accepts best. Raises ServiceError NOT_ACCEPTABLE."""
     accept = ", ".join(request.headers.getlist("accept"))
     chosen = choose_format(accept)
@@ -58,31 +65,14 @@ async def photo_format(request: Request) -> OutputFormat:
     return chosen
 
 
-async def require_form(request: Request) -> None:
-    """Refuse bodies that are no multipart form, and fields that are there twice."""
-    media_type = request.headers.get("content-type", "").split(";")[0].strip()
-    if media_type.lower() != "multipart/form-data":
-        raise ServiceError(
-            "NOT_MULTIPART",
-            f"Content-Type is {media_type!r}; send multipart/form-data: curl -F label=@label.png",
-        )
-    names = [name for name, _ in (await request.form()).multi_items()]
-    for name in names:
-        if names.count(name) > 1:
-            raise ServiceError.at([name], "INVALID_FIELD", f"{name}: is there more than once")
-
-
 Served = Annotated[ServedModel, Depends(served_model)]
-PhotoForm = Annotated[SynthesisForm, Form(media_type="multipart/form-data")]
-Format = Annotated[OutputFormat, Depends(photo_format)]
 ModelName = Annotated[str, Path(alias="model", description="name of a model, as in `/v1/models`")]
 router = APIRouter()
 
 _ROUTE: dict[str, Any] = {
     "tags": ["synthesis"],
-    "dependencies": [Depends(require_form)],
     "response_class": Response,
-    "form_limits": FORM_LIMITS,
+    "openapi_extra": form_body(SynthesisForm),
 }
 
 
@@ -95,32 +85,28 @@ _ROUTE: dict[str, Any] = {
 @router.post(
     "/synthesize", summary="Short for /v1/synthesize", responses=SYNTHESIS_RESPONSES, **_ROUTE
 )
-async def synthesize(request: Request, form: PhotoForm, format_: Format, model: Served) -> Response:
+async def synthesize(request: Request) -> Response:
     """Synthesise the photograph of a scene in the format that `Accept` asks for (default PNG)."""
-    choice = form.options.choice(model.pipeline.bundle.classes)
-    deadline_ms = form.options.deadline_ms
-    job = Job(
-        label=await _map(form.label, form.options.label),
-        instance=await _map(form.instance, form.options.instance) if form.instance else None,
-        choice=choice,
-        style_photo=await form.style_photo.read() if form.style_photo else None,
-        format=format_,
-        quality=form.options.quality,
-        deadline=None if deadline_ms is None else time.monotonic() + deadline_ms / 1000,
-    )
-    answer = await run_until_disconnect(request, model.synthesize(job, request.state.stage_times))
+    # Nothing of this stands in the signature: the framework would take longer over it than we.
+    with requested_model(request) as model:
+        job = _job(await read_form(request, SynthesisForm), photo_format(request), model)
+        times = request.state.stage_times
+        answer = await run_until_disconnect(request, model.synthesize(job, times))
+        etag = await _etag(model, answer.photo)
     headers = {
-        "ETag": await _etag(model, answer.photo),
+        "ETag": etag,
         "Vary": "Accept",
         "X-Cache": "hit" if answer.cached else "miss",
         "X-Model-Version": model.description.version,
     }
-    if _known_to_client(request, headers["ETag"]):
+    if answer.photo.faithfulness is not None:
+        headers[HEADER] = told(answer.photo.faithfulness)
+    if _known_to_client(request, etag):
         return Response(None, 304, headers)
-    if format_ == "raw":
+    if job.format == "raw":
         headers["X-Image-Width"] = str(answer.photo.width)
         headers["X-Image-Height"] = str(answer.photo.height)
-    return Response(answer.photo.data, headers=headers, media_type=MEDIA_TYPES[format_])
+    return Response(answer.photo.data, headers=headers, media_type=MEDIA_TYPES[job.format])
 
 
 @router.post("/v1/models/{model}/versions/{version}:synthesize", include_in_schema=False, **_ROUTE)
@@ -130,15 +116,27 @@ async def synthesize(request: Request, form: PhotoForm, format_: Format, model: 
     responses={**SYNTHESIS_RESPONSES, **problems("MODEL_NOT_FOUND")},
     **_ROUTE,
 )
-async def synthesize_with_model(
-    request: Request, _model: ModelName, form: PhotoForm, format_: Format, model: Served
-) -> Response:
+async def synthesize_with_model(request: Request, _model: ModelName) -> Response:
     """Synthesise as `/v1/synthesize` does, which uses the default model."""
-    return await synthesize(request, form, format_, model)
+    return await synthesize(request)
 
 
-async def _map(upload: UploadFile, plane: RawPlane | None) -> MapData:
-    data = await upload.read()
+def _job(form: SynthesisForm, format_: OutputFormat, model: ServedModel) -> Job:
+    options = form.options
+    deadline_ms = options.deadline_ms
+    return Job(
+        label=_map(form.label, options.label),
+        instance=None if form.instance is None else _map(form.instance, options.instance),
+        choice=options.choice(model.pipeline.bundle.classes),
+        style_photo=form.style_photo,
+        format=format_,
+        quality=options.quality,
+        min_faithfulness=options.min_faithfulness,
+        deadline=None if deadline_ms is None else time.monotonic() + deadline_ms / 1000,
+    )
+
+
+def _map(data: bytes, plane: RawPlane | None) -> MapData:
     if plane is None:
         return MapData(data)
     return MapData(data, plane.encoding, plane.element_type, plane.width, plane.height)

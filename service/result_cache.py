@@ -58,6 +58,7 @@ def job_key(job: Job, model_version: str) -> bytes:
         (choice.seed, sorted(choice.instances.items()), sorted(choice.classes.items())),
         (job.format, job.quality),
         job.style_photo and len(job.style_photo),
+        job.min_faithfulness is not None,
     )
     digest.update(repr(facts).encode())
     for data in (job.label.data, job.instance and job.instance.data, job.style_photo):

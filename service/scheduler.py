@@ -86,9 +86,10 @@ class Scheduler:
         A scene takes the place of one with the same ``key`` that still waits; None = no key.
         ``deadline`` is a ``time.monotonic()``. ``on_start`` is called when an engine takes the
         scene, so that no other can take its place any more. Raises ServiceError as
-        ``require_room`` does, DEADLINE_EXCEEDED and ENGINE_LOST, EngineFaultError if the engine
-        fails on the scene, and SupersededError.
+        ``require_room`` does, SIZE_NOT_SERVED, DEADLINE_EXCEEDED and ENGINE_LOST,
+        EngineFaultError if the engine fails on the scene, and SupersededError.
         """
+        self._require_size(scene.size)
         waiting = _Waiting(scene, asyncio.get_running_loop().create_future(), on_start)
         entry = Entry(
             bucket=scene.size,
@@ -172,6 +173,18 @@ class Scheduler:
         await self._is_idle.wait()
 
     # ---- The queue -------------------------------------------------------------------------
+
+    def _require_size(self, size: tuple[int, int]) -> None:
+        """Refuse what engines that were built for some sizes alone would fail on."""
+        sizes = self.engines.sizes()
+        if sizes is not None and size not in sizes:
+            known = ", ".join(map(_name, sorted(sizes)))
+            raise ServiceError.at(
+                ["label"],
+                "SIZE_NOT_SERVED",
+                f"label: has {_name(size)} pixels, but the engine was built for {known}; "
+                "resize the maps, or build an engine for this size",
+            )
 
     def _enter(self, entry: Entry[_Waiting], key: Hashable) -> None:
         older = self._keys.get(key)

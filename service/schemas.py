@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import UploadFile
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,7 +15,6 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import from_json
-from starlette.datastructures import UploadFile as FormFile  # what the form parser makes
 
 from model.bundle import Bundle, Parity
 from model.classes import Classes
@@ -24,6 +22,9 @@ from model.styles import Between, StyleChoice, style_wish
 from model.styles import Style as _Style
 from service.errors import ServiceError
 from service.jobs import ElementType
+
+if TYPE_CHECKING:
+    from service.forms import Part
 
 MAX_OPTIONS_BYTES = 256 << 10
 MAX_SEED = 2**53 - 1
@@ -136,18 +137,37 @@ class FormOptions(SynthesisOptions):
         le=MAX_DEADLINE_MS,
         description="milliseconds from now after which the photograph is of no use any more",
     )
+    min_faithfulness: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="scores how well the photograph shows its layout, and refuses it below this; "
+        "0 = only scores it; needs a server with a judge",
+    )
 
 
-def _parsed(value: Any) -> Any:
+def _parsed(part: Part) -> Any:
     """Read the JSON of a form field, which browsers and generated clients send as a file."""
-    if isinstance(value, FormFile):
-        value = value.file.read(MAX_OPTIONS_BYTES + 1)
-    if len(value) > MAX_OPTIONS_BYTES:
+    if len(part.data) > MAX_OPTIONS_BYTES:
         raise ValueError(f"has more than {MAX_OPTIONS_BYTES} bytes")
     try:
-        return from_json(value)
+        return from_json(part.data)
     except ValueError as error:
         raise ValueError(f"is no JSON: {error}") from error
+
+
+def _file(part: Part) -> bytes:
+    if not part.is_file:
+        raise ValueError("is text instead of a file")
+    return part.data
+
+
+File = Annotated[
+    bytes,
+    PlainValidator(_file),
+    WithJsonSchema({"type": "string", "contentMediaType": "application/octet-stream"}),
+]
+"""A file in a form; read by `service.forms`."""
 
 
 class SynthesisForm(BaseModel):
@@ -155,19 +175,19 @@ class SynthesisForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    label: UploadFile = Field(
+    label: File = Field(
         description="label map: PNG with one channel (grey of 8 or 16 bits, or palette) that "
         "holds the class of every pixel; see `/v1/models` for the classes; or a raw plane that "
         "`options` describes"
     )
     # A form leaves a field out; it cannot hold null.
-    instance: UploadFile | SkipJsonSchema[None] = Field(
+    instance: File | SkipJsonSchema[None] = Field(
         default=None,
         description="instance map of the same size: PNG (8 or 16 bits), or TIFF or .npy (32 bits) "
         "that holds an id per object, or a raw plane; without it connected regions of one class "
         "are objects",
     )
-    style_photo: UploadFile | SkipJsonSchema[None] = Field(
+    style_photo: File | SkipJsonSchema[None] = Field(
         default=None,
         description="photograph of the same layout and size (JPEG, PNG or WebP): its objects' "
         "styles are taken, but for those that `options` chooses",
@@ -175,6 +195,29 @@ class SynthesisForm(BaseModel):
     options: Annotated[FormOptions, BeforeValidator(_parsed)] = Field(
         default_factory=FormOptions, description="JSON, as text or as a file"
     )
+
+
+class EncodeForm(BaseModel):
+    """The multipart form of a photograph. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    photo: File = Field(description="photograph: JPEG, PNG or WebP")
+    label: File = Field(description="its label map, of the same size, as for `/v1/synthesize`")
+    instance: File | SkipJsonSchema[None] = Field(
+        default=None,
+        description="its instance map; without it connected regions of one class are objects",
+    )
+
+
+class EncodedStyles(BaseModel):
+    """The styles of a photograph's objects, as the options of `/v1/synthesize` take them."""
+
+    styles: dict[int, list[float]] = Field(description="instance id -> code")
+    class_styles: dict[str, list[float]] = Field(
+        description="class name -> mean code of its objects, for scenes with other objects"
+    )
+    model_version: str
 
 
 class SceneClass(BaseModel):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from service.errors import ServiceError
 from service.jobs import Job, Photo
+from service.judge import require_faithful
 from service.pipeline import Pipeline, StageTimes
 from service.result_cache import ResultCache, job_key
 from service.schemas import ModelDescription, ModelStatus
@@ -59,8 +60,13 @@ class ServedModel:
     async def synthesize(self, job: Job, times: StageTimes) -> Answer:
         """Return the photograph of a job; fills ``times`` stage by stage if it has to be made.
 
-        Raises ServiceError.
+        Raises ServiceError, among others UNFAITHFUL.
         """
+        answer = await self._answer(job, times)
+        require_faithful(answer.photo, job)
+        return answer
+
+    async def _answer(self, job: Job, times: StageTimes) -> Answer:
         if not self.cache.enabled:
             return Answer(await self.pipeline.synthesize(job, times), cached=False)
         key = await self.pipeline.on_codec_pool(job_key, job, self.description.version)

@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     engine_cache: Path | None = Field(
         default=None, description="folder of built TensorRT engines; default: the user's cache"
     )
+    judge: FilePath | None = Field(
+        default=None,
+        description="segmenter (ONNX) that scores photographs on request; default: none",
+    )
     threads: int = Field(default=0, ge=0, description="threads of one inference; 0 = one per core")
     buckets: Sizes = Field(
         default=((512, 256),),

@@ -16,6 +16,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 PREFIX = "HDSYNTH_"
+_OTHERS = {"HDSYNTH_API_KEY"}
+"""Variables of the clients, which may run where the server does."""
 
 Fields = Mapping[str, FieldInfo]
 
@@ -34,7 +36,7 @@ def from_environment(known: Fields) -> dict[str, Any]:
     """
     values = {}
     for variable, value in sorted(os.environ.items()):
-        if variable.upper().startswith(PREFIX):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in _OTHERS:
             name = variable[len(PREFIX) :].lower().replace("__", "_")
             if name not in known:
                 _refuse(variable, name, [PREFIX + field.upper() for field in known], PREFIX)

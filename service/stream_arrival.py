@@ -46,6 +46,8 @@ class Arrival:
     """A frame right before it that was not taken in, so that its changes are lost."""
     new_styles: list[pb.InstanceStyle] = field(default_factory=list)
     times: StageTimes = field(default_factory=dict)
+    begins_scene: bool = False
+    """Whether it shows another scene than the frame before it that was kept."""
     has_started: bool = False
     """Whether the engine has it, so that no newer one can take its place in the queue."""
 

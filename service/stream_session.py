@@ -14,6 +14,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
 from time import monotonic
 
 from hdsynth.v1 import synthesis_pb2 as pb
@@ -38,7 +39,7 @@ from service.stream_config import WINDOW, StreamSettings
 from service.stream_outbox import Outbox
 from service.stream_pacing import Pacer
 from service.stream_scene import FrameDecoder, FrameScene
-from service.stream_steady import Blend
+from service.stream_steady import Blend, StatisticsKey
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ class Session:
         self._decoder = FrameDecoder(config.bundle, config.max_pixels, settings.format)
         self._decoding = asyncio.Lock()
         self._blend = Blend() if settings.steady else None
-        self._is_new_scene = False
-        """Whether the frame that began a scene was dropped."""
+        self._statistics = StatisticsKey(settings.steady)
+        self._lost_cuts: list[int] = []
+        """Numbers of dropped frames that began a scene; the next one that is kept begins it."""
         self._shown = settings.choice
         self._pacer = Pacer(monotonic())
         self._mailbox: deque[Arrival] = deque()
@@ -204,11 +206,19 @@ class Session:
             except asyncio.CancelledError:
                 self._give_up(frame)
                 raise
-            self._making.append(frame)
-            latest = self._spawn(self._make(frame, ready, latest))
+            latest = self._spawn(self._make(frame, self._begin(frame, ready), latest))
         if latest is not None:
             await asyncio.wait({latest})
         self.outbox.close()
+
+    def _begin(self, frame: Arrival, ready: FrameScene) -> FrameScene:
+        """Note a frame that the engine gets, and whose normalisation statistics it shares."""
+        late = [number for number in self._lost_cuts if number > frame.number]
+        frame.begins_scene = frame.message.scene_cut or len(late) < len(self._lost_cuts)
+        self._lost_cuts = late
+        self._making.append(frame)
+        key = self._statistics.of(frame, ready.view)
+        return replace(ready, scene=replace(ready.scene, key=key))
 
     async def _next_frame(self) -> Arrival | None:
         """Wait for a frame whose result may be sent; None at the end."""
@@ -301,6 +311,9 @@ class Session:
         finally:
             self._making.remove(frame)
             self._wake()
+        if previous is not None:
+            # Also after a drop: the next frame waits for this one to stay behind all before it.
+            pass
 
     async def _photo(
         self, frame: Arrival, ready: FrameScene, previous: asyncio.Task[None] | None
@@ -316,8 +329,8 @@ class Session:
         if self._blend is not None:
             if previous is not None:
                 await asyncio.wait({previous})
-            is_new = self._is_new_scene or frame.message.scene_cut or frame.choice != self._shown
-            self._is_new_scene, self._shown = False, frame.choice
+            is_new = frame.begins_scene or frame.choice != self._shown
+            self._shown = frame.choice
             pixels = await self._pipeline.on_codec_pool(
                 self._blend.blend, ready.view, pixels, is_new
             )
@@ -355,10 +368,19 @@ class Session:
         self, frame: Arrival, reason: pb.DropReason, error: ServiceError | None = None
     ) -> None:
         self._untold += frame.new_styles
-        self._is_new_scene |= frame.message.scene_cut
+        if frame.begins_scene or frame.message.scene_cut:
+            self._hand_on_scene_cut(frame)
         self._open -= 1
         self.outbox.drop(frame.number, frame.message.frame_id, reason, error)
         metrics.STREAM_FRAMES.labels(OUTCOMES[reason]).inc()
+
+    def _hand_on_scene_cut(self, frame: Arrival) -> None:
+        """Let the next frame that is kept begin the scene in the place of one that is dropped."""
+        later = [other for other in self._making if other.number > frame.number]
+        if later:
+            later[0].begins_scene = True
+        else:
+            self._lost_cuts.append(frame.number)
 
     def _give_up(self, frame: Arrival) -> None:
         if self._is_leaving:  # else the client has left, and nobody wants to know

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import secrets
+
 import numpy as np
 from numpy.typing import NDArray
 
+from model.styles import StyleChoice
+from service.stream_arrival import Arrival
 from service.stream_frames import View
 
 HALVINGS = 1
 """A new photograph counts 1/2 to the power of this, what was shown before the rest."""
+
+
+class StatisticsKey:
+    """Which frames share normalisation statistics, for models that take them from each picture.
+
+    A region has those of the whole picture before it, so that it fits in. In steady streams whole
+    pictures keep those of their scene's first one, too.
+    """
+
+    def __init__(self, is_steady: bool) -> None:
+        self._is_steady, self._key = is_steady, 0
+        self._shows_regions = False
+        self._last: tuple[tuple[int, ...], StyleChoice] | None = None
+
+    def of(self, frame: Arrival, view: View) -> int:
+        """Return the ``Scene.key`` of a frame; call it once for every frame, in their order."""
+        if view.region is not None or frame.message.reduction > 1:
+            self._shows_regions = True
+            return self._key
+        known = view.label.shape, frame.choice
+        if not self._is_steady or frame.begins_scene or known != self._last:
+            # A key of its own: nobody else's statistics are ever met.
+            self._key = secrets.randbits(62) | 1 if self._is_steady or self._shows_regions else 0
+        self._last = known
+        return self._key
 
 
 class Blend:

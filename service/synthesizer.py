@@ -23,6 +23,8 @@ class Scene:
     maps: Maps
     styles: NDArray[np.float32]
     """(M, C) codes; C is 0 for models without styles."""
+    key: int = 0
+    """Scenes with one key share the normalisation statistics of the first of them; 0 = none."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -73,6 +75,7 @@ def batch_forms(bundle: Bundle, scenes: Sequence[Scene]) -> dict[str, Form]:
     forms: dict[str, Form] = {
         "label": (label.dtype.str, (*planes, *label.shape[2:])),
         "instance": ("<i4", planes),
+        "scene_key": ("<i8", (len(scenes),)),
     }
     if channels := bundle.input.style_channels:
         rows = max(len(scene.styles) for scene in scenes)
@@ -83,6 +86,7 @@ def batch_forms(bundle: Bundle, scenes: Sequence[Scene]) -> dict[str, Form]:
 
 def fill_batch(scenes: Sequence[Scene], arrays: Mapping[str, Array]) -> None:
     """Copy scenes into the arrays that ``batch_forms`` describes."""
+    arrays["scene_key"][...] = [scene.key for scene in scenes]
     sources = {"label": "label", "instance": "instance", "style_index": "index"}
     for name in sources.keys() & arrays.keys():
         for place, scene in zip(arrays[name], scenes, strict=True):

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from model.spec import Norm
+from model.spec import GeneratorKind, GeneratorSpec, Norm
 
 Gan = Literal["lsgan", "hinge", "vanilla"]
 Resize = Literal[
     "random_scale", "resize_and_crop", "scale_width", "scale_width_and_crop", "crop", "none"
 ]
-PerceptualNetwork = Literal["vgg19", "squeezenet", "squeezenet+vgg16"]
+PerceptualNetwork = Literal["vgg19", "squeezenet", "squeezenet+vgg16", "crn"]
+Architecture = Literal["residual", "unet", "cascade"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -48,10 +49,16 @@ class TrainConfig:
         "Sides always end at legal multiples.",
         option=True,
     )
+    edges: bool = _setting(
+        True, "Show the networks the borders between instances; false = labels alone."
+    )
     warp: float = _setting(
         0.0, "Share of the crops that are warped, maps and photo alike (not in the paper)."
     )
-    width: int = _setting(32, "Channels of the generator at full resolution.", option=True)
+    generator: Architecture = _setting(
+        "residual", "residual is the method's own; unet that of pix2pix; cascade that of CRN."
+    )
+    width: int = _setting(32, "Channels of the generator's first layer.", option=True)
     downsamplings: int = _setting(3, "Stride-2 layers of the generator.", option=True)
     blocks: int = _setting(6, "Residual blocks of the generator.", option=True)
     enhancers: int = _setting(
@@ -72,13 +79,16 @@ class TrainConfig:
     )
     discriminator_width: int = _setting(32, "Channels of the discriminator's first layer.")
     discriminator_scales: int = _setting(2, "Sizes at which the discriminator judges.")
+    discriminator_norm: Norm = _setting("instance", "instance as published; pix2pix has batch.")
+    discriminator_padding: int = _setting(2, "2 as published; pix2pix has 1.")
     adversarial: float = _setting(1.0, "Weight of the adversarial loss; 0 = no discriminator.")
     gan: Gan = _setting("lsgan", "Adversarial loss: least squares as published, or another.")
     feature_matching: float = _setting(10.0, "Weight of the feature-matching loss.")
     perceptual: float = _setting(10.0, "Weight of the perceptual loss; 0 = none.", option=True)
     perceptual_network: PerceptualNetwork = _setting(
         "vgg19",
-        "Where it compares: vgg19 as published; squeezenet is the fastest on a CPU.",
+        "Where it compares: vgg19 as published; squeezenet is the fastest on a CPU; crn as the "
+        "cascaded refinement network does, on VGG19 and pixels.",
         option=True,
     )
     perceptual_weights: str | None = _setting(
@@ -122,6 +132,12 @@ class TrainConfig:
         """Raise ValueError for a setting that is none of its choices, or fits no other."""
         if self.enhancer_alone and not self.enhancers:
             raise ValueError(f"enhancer_alone is {self.enhancer_alone}, but enhancers is 0")
+        if self.enhancers and self.generator != "residual":
+            raise ValueError(
+                f"enhancers is {self.enhancers}, but generator {self.generator!r} takes none"
+            )
+        if not (self.adversarial or self.perceptual or self.l1 or self.colour):
+            raise ValueError("adversarial, perceptual, l1 and colour are all 0; nothing is learnt")
         if self.style_colour and self.styles != 3:
             raise ValueError(f"style_colour needs style codes of 3 channels, not {self.styles}")
         if self.compile and self.checkpoint_blocks and self.norm == "batch":
@@ -135,6 +151,22 @@ class TrainConfig:
         for name in ("images", "batch", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+
+    def generator_spec(self, channels: int) -> GeneratorSpec:
+        """Describe the generator of this run for an input of ``channels``."""
+        kind: GeneratorKind = "local" if self.enhancers else "global"
+        if self.generator != "residual":
+            kind = self.generator
+        return GeneratorSpec(
+            kind,
+            channels,
+            width=self.width,
+            downsamplings=self.downsamplings,
+            blocks=self.blocks if self.generator == "residual" else 0,
+            enhancers=self.enhancers,
+            enhancer_blocks=self.enhancer_blocks if self.enhancers else 0,
+            norm=self.norm,
+        )
 
     def save(self, path: Path) -> None:
         """Write the settings as JSON."""

@@ -59,7 +59,7 @@ class Example:
 class CropRule:
     """How large the crops are and what of a photograph they show (``TrainConfig.resize``).
 
-    Sides are always multiples of ``multiple`` and at least twice that, so that no crop is refused
+    Sides are always multiples of ``multiple`` and at least ``minimum``, so that no crop is refused
     by a network; where the reference's sizes are not, the nearest legal ones are taken.
     """
 
@@ -71,6 +71,8 @@ class CropRule:
     multiple: int
     warp: float = 0.0
     """Share of the crops that are warped, 0..1."""
+    bottleneck: int = 2
+    """Pixels a side that networks need where they are smallest; the U-Net is content with 1."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes that no network takes."""
@@ -91,8 +93,8 @@ class CropRule:
 
     @property
     def minimum(self) -> int:
-        """Shortest legal side in pixels: networks need two pixels at their bottleneck."""
-        return 2 * self.multiple
+        """Shortest legal side in pixels."""
+        return self.bottleneck * self.multiple
 
     def sizes(self, height: int, width: int) -> set[tuple[int, int]]:
         """Sizes (height, width) that crops of a picture of this size may have, at either end."""
@@ -147,10 +149,15 @@ class CropRule:
 
 def crop_rule(config: TrainConfig) -> CropRule:
     """Return the rule of a run, at sizes that its generator and its style encoder take."""
-    multiple = 2 ** (config.downsamplings + config.enhancers)
+    generator = config.generator_spec(1)
+    multiple, minimum = generator.size_multiple, generator.minimum_side
     if config.styles:
-        multiple = max(multiple, EncoderSpec().size_multiple)
-    return CropRule(config.resize, config.crop, config.scale, multiple, config.warp)
+        encoder = EncoderSpec().size_multiple
+        multiple, minimum = max(multiple, encoder), max(minimum, 2 * encoder)
+    bottleneck = -(-minimum // multiple)
+    return CropRule(
+        config.resize, config.crop, config.scale, multiple, config.warp, bottleneck=bottleneck
+    )
 
 
 def resize_example(example: Example, height: int, width: int) -> Example:

@@ -91,14 +91,14 @@ class PairFolder:
         """Whether the examples come with instance maps."""
         return self.pairs[0].instance is not None
 
-    def input(self, style_channels: int = 0) -> InputSpec:
-        """Say what a generator trained on this folder takes.
+    def input(self, style_channels: int = 0, edges: bool = True) -> InputSpec:
+        """Say what a generator trained on this folder takes; ``edges`` if it is shown borders.
 
         Without labels and without instance maps there are no borders for an edge channel.
         """
         return InputSpec(
             len(self.classes),
-            edges=bool(self.classes) or self.has_instances,
+            edges=edges and (bool(self.classes) or self.has_instances),
             style_channels=style_channels,
             image_channels=self.channels,
         )

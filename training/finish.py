@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
-from model.bundle import Bundle
+from model.bundle import GENERATOR_WEIGHTS, Bundle, load_bundle
 from model.checkpoint import write_weights
 from model.encoder import Encoder
 from training.clusters import find_styles
@@ -13,6 +14,27 @@ from training.crops import crop_rule
 from training.data import PairDataset, find_pairs, open_folder
 from training.norms import settle_norms
 from training.state import TrainingState
+
+
+def finish(state: TrainingState, config: TrainConfig, folder: Path, name: str) -> Bundle:
+    """Write the run's bundle, and keep one with other weights under the name of its version.
+
+    A bundle with the same weights stays as it is, engines and card included: a finished run may
+    be run again. Raises BundleError when ``folder`` holds something else.
+    """
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".bundle-") as staging:
+        made = write_bundle(state, config, Path(staging) / "bundle", name)
+        if folder.exists() and any(folder.iterdir()):
+            earlier = load_bundle(folder)
+            if _weights(earlier) == _weights(made):
+                return earlier
+            folder.rename(folder.with_name(f"{folder.name}-{earlier.version}"))
+        made.folder.replace(folder)
+    return load_bundle(folder)
+
+
+def _weights(bundle: Bundle) -> bytes:
+    return bundle.path(GENERATOR_WEIGHTS).read_bytes()
 
 
 def write_bundle(state: TrainingState, config: TrainConfig, folder: Path, name: str) -> Bundle:

@@ -62,7 +62,7 @@ def _run(
     data = open_folder(Path(config.data))
     dataset = PairDataset(data, crop_rule(config), config.seed)
     dataset.require_one_size(config.batch)
-    spec = data.input(config.styles)
+    spec = data.input(config.styles, config.edges)
     if config.styles and config.norm == "instance" and not spec.edges:
         logger.warning(
             "instance norm removes a style code that is the same all over a picture; set norm to "
@@ -109,6 +109,9 @@ def _run(
             for optimizer in (state.optimizer_g, state.optimizer_d):
                 optimizer.param_groups[0]["lr"] = learning_rate(config, state.position)
             before = state.position
+            # What dropout drops depends on the place in the run, so that a resumed run goes on as
+            # one without a break.
+            torch.manual_seed(config.seed + before + processes.rank * config.batch)
             for name, loss in train_step(state, config, perceptual, batch, processes).items():
                 sums[name] = sums[name] + loss if name in sums else loss
             steps += 1

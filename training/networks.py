@@ -14,7 +14,7 @@ from model.discriminator import MultiscaleDiscriminator
 from model.encoder import Encoder
 from model.generator import build_generator
 from model.layers import ResidualBlock, init_weights
-from model.spec import DiscriminatorSpec, EncoderSpec, GeneratorSpec, InputSpec
+from model.spec import DiscriminatorSpec, EncoderSpec, InputSpec
 from training.config import TrainConfig
 
 
@@ -26,18 +26,7 @@ class Networks:
         torch.manual_seed(config.seed)
         self.input = spec
         self.device = device
-        self.generator = build_generator(
-            GeneratorSpec(
-                "local" if config.enhancers else "global",
-                spec.channels,
-                width=config.width,
-                downsamplings=config.downsamplings,
-                blocks=config.blocks,
-                enhancers=config.enhancers,
-                enhancer_blocks=config.enhancer_blocks if config.enhancers else 0,
-                norm=config.norm,
-            )
-        )
+        self.generator = build_generator(config.generator_spec(spec.channels))
         self.encoder = None
         if config.styles:
             self.encoder = Encoder(EncoderSpec(output_channels=config.styles, norm=config.norm))
@@ -46,6 +35,8 @@ class Networks:
                 spec.channels - spec.style_channels + 3,
                 width=config.discriminator_width,
                 scales=config.discriminator_scales,
+                norm=config.discriminator_norm,
+                padding=config.discriminator_padding,
             )
         )
         self.trained = nn.ModuleDict({"generator": self.generator})

@@ -1,7 +1,8 @@
 """Perceptual losses on networks trained on ImageNet, with torchvision's published weights.
 
-VGG19 is the method's own loss. SqueezeNet 1.1, alone or with the first two blocks of VGG16,
-costs a fraction of it: SqueezeNet sees structure, VGG16's first blocks colour and texture.
+VGG19 is the method's own loss, and the cascaded refinement network has another one on it.
+SqueezeNet 1.1, alone or with the first two blocks of VGG16, costs a fraction of it: SqueezeNet
+sees structure, VGG16's first blocks colour and texture.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ def perceptual_loss(
     """
     if network == "vgg19":
         return VGG19Loss(folder, pretrained=pretrained)
+    if network == "crn":
+        return CascadeLoss(folder, pretrained=pretrained)
     return SqueezeNetLoss(folder, vgg16=network == "squeezenet+vgg16", pretrained=pretrained)
 
 
@@ -83,6 +86,46 @@ class VGG19Loss(nn.Module):
         return torch.stack(terms).sum()
 
 
+class CascadeLoss(nn.Module):
+    """The objective of the cascaded refinement network: weighted L1 distances of VGG19's features.
+
+    Chen and Koltun, ICCV 2017, equation 1, with the weights of their code. That measures in grey
+    levels; torchvision's VGG19 takes images in ImageNet's normalisation, and so the pixels are
+    compared in that as well. VGG19 pools by averaging here, as in their code.
+    """
+
+    TAPS = (3, 8, 13, 22, 31)
+    """relu1_2, relu2_2, relu3_2, relu4_2 and relu5_2."""
+    WEIGHTS = (1.0, 1 / 2.6, 1 / 4.8, 1 / 3.7, 1 / 5.6, 10 / 1.5)
+    """Of the pixels, then of the taps."""
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, folder: Path | None = None, *, pretrained: bool = True) -> None:
+        super().__init__()
+        plan = (64, 64, 0, 128, 128, 0, *[256] * 4, 0, *[512] * 4, 0, 512, 512)
+        self.network = _vgg(plan, nn.AvgPool2d)
+        if pretrained:
+            load_weights(self.network, VGG19, folder)
+        _register_normalisation(self)
+        self.requires_grad_(False)
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Return ``image`` (N, 3, H, W) in [-1, 1], normalised, and its features at every tap."""
+        image = _normalised(self, image)
+        return [image, *_taps(self.network, image, self.TAPS)]
+
+    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Sum over pixels and taps of weight * mean|fake - real| (scalar float32)."""
+        with torch.no_grad():
+            wanted = self.features(real)
+        terms = [
+            weight * F.l1_loss(f, r)
+            for weight, f, r in zip(self.WEIGHTS, self.features(fake), wanted, strict=True)
+        ]
+        return torch.stack(terms).sum()
+
+
 class SqueezeNetLoss(nn.Module):
     """Distance of unit-length features in SqueezeNet and, if wanted, VGG16's first two blocks.
 
@@ -105,13 +148,12 @@ class SqueezeNetLoss(nn.Module):
             load_weights(self.squeezenet, SQUEEZENET, folder)
             if self.vgg16:
                 load_weights(self.vgg16, VGG16, folder)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+        _register_normalisation(self)
         self.requires_grad_(False)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Unit-length features (N, C, h, w) of ``image`` (N, 3, H, W) in [-1, 1] at every tap."""
-        image = ((image + 1) / 2 - self.mean) / self.std
+        image = _normalised(self, image)
         found = _taps(self.squeezenet, image, self.SQUEEZENET_TAPS)
         if self.vgg16:
             found += _taps(self.vgg16, image, self.VGG16_TAPS)
@@ -125,6 +167,17 @@ class SqueezeNetLoss(nn.Module):
             (f - r).square().sum(1).mean() for f, r in zip(self.features(fake), wanted, strict=True)
         ]
         return torch.stack(terms).mean()
+
+
+def _register_normalisation(loss: nn.Module) -> None:
+    """Keep ImageNet's mean and deviation where the network goes."""
+    loss.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
+    loss.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+
+
+def _normalised(loss: CascadeLoss | SqueezeNetLoss, image: Tensor) -> Tensor:
+    """Images in [-1, 1] as torchvision's networks know them."""
+    return ((image + 1) / 2 - loss.mean) / loss.std
 
 
 class _Fire(nn.Module):
@@ -153,7 +206,9 @@ def _squeezenet() -> nn.Sequential:
     )  # fmt: skip
 
 
-def _vgg(plan: tuple[int, ...]) -> nn.Sequential:
+def _vgg(
+    plan: tuple[int, ...], pool: type[nn.MaxPool2d | nn.AvgPool2d] = nn.MaxPool2d
+) -> nn.Sequential:
     """Build a VGG from the output channels of its convolutions; 0 is a pooling layer."""
     layers: list[nn.Module] = []
     channels = 3
@@ -163,7 +218,7 @@ def _vgg(plan: tuple[int, ...]) -> nn.Sequential:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
             channels = width
         else:
-            layers.append(nn.MaxPool2d(2))
+            layers.append(pool(2))
     return nn.Sequential(*layers)
 
 

@@ -21,6 +21,20 @@ class Preset:
 # The method's own networks, and Adam at 2e-4 with batches of one, as in the paper.
 _PUBLISHED = {"width": 64, "downsamplings": 4, "blocks": 9, "discriminator_width": 64}
 
+PIX2PIX: Mapping[str, Any] = {
+    "generator": "unet", "norm": "batch", "discriminator_norm": "batch",
+    "discriminator_padding": 1, "discriminator_scales": 1, "gan": "vanilla", "l1": 100.0,
+    "feature_matching": 0.0, "perceptual": 0.0, "styles": 0, "edges": False,
+}  # fmt: skip
+"""The first baseline with its own objective (Isola et al., CVPR 2017): cross-entropy and L1."""
+
+CRN: Mapping[str, Any] = {
+    "generator": "cascade", "adversarial": 0.0, "feature_matching": 0.0, "perceptual": 1.0,
+    "perceptual_network": "crn", "learning_rate": 1e-4, "decay": 0.0, "styles": 0,
+    "edges": False,
+}  # fmt: skip
+"""The second baseline with its own objective (Chen and Koltun, ICCV 2017): nobody judges."""
+
 PRESETS: Mapping[str, Preset] = {
     "global-512p": Preset(
         "the published generator on whole photographs 1024 pixels wide; 200 rounds over the 2,975 "
@@ -45,6 +59,22 @@ PRESETS: Mapping[str, Preset] = {
         {
             **_PUBLISHED, "styles": 0, "crop": 512, "scale": (512, 512),
             "resize": "resize_and_crop", "images": 600_000,
+        },
+    ),
+    "pix2pix": Preset(
+        "the paper's first baseline: U-Net, one 70x70 discriminator, L1; 256x256, 200 rounds over "
+        "the 2,975 of Cityscapes",
+        {
+            **PIX2PIX, "width": 64, "downsamplings": 8, "discriminator_width": 64, "crop": 256,
+            "scale": (286, 286), "images": 595_000, "decay": 0.5,
+        },
+    ),
+    "crn": Preset(
+        "its second baseline: cascaded refinement with a perceptual loss of its own and no "
+        "discriminator; photographs 1024 pixels wide, 200 rounds over the 2,975 of Cityscapes",
+        {
+            **CRN, "width": 1024, "downsamplings": 7, "resize": "scale_width",
+            "scale": (1024, 1024), "images": 595_000,
         },
     ),
     "facades": Preset(

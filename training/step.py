@@ -94,7 +94,8 @@ def compare(
         )
         fooling = generator_adversarial_loss(on_fake, config.gan)
         terms["adversarial"] = config.adversarial * fooling
-        terms["matching"] = config.feature_matching * feature_matching_loss(on_fake, on_real)
+        if config.feature_matching:
+            terms["matching"] = config.feature_matching * feature_matching_loss(on_fake, on_real)
     if perceived is not None:
         terms["perceptual"] = config.perceptual * perceived
     if config.l1:

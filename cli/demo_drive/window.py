@@ -49,8 +49,9 @@ class _Window:
         self._texture = core.Texture("picture")
         self._renderer = renderer
         wide, height = 2 * renderer.size[0] + GAP, renderer.size[1]
-        # The software renderer takes textures whose sides are powers of two.
-        self._pixels = np.zeros((_power_of_two(height), _power_of_two(wide), 3), np.uint8)
+        # The software renderer takes textures whose sides are powers of two, and repeats them: one
+        # pixel more, so that the last row does not shine through at the first.
+        self._pixels = np.zeros((_power_of_two(height + 1), _power_of_two(wide + 1), 3), np.uint8)
         properties = core.WindowProperties.size(wide, height)
         properties.setTitle("hdsynth: label map | photograph")
         self._window = renderer.engine.makeOutput(
@@ -83,7 +84,9 @@ class _Window:
         """Show pixels (H, W, 3) from the next frame on."""
         core, kept = load_panda(), self._pixels
         # Panda3D's rows run from bottom to top, and its colours from blue to red.
-        kept[: pixels.shape[0], : pixels.shape[1]] = pixels[::-1, :, ::-1]
+        rows, columns = pixels.shape[:2]
+        kept[:rows, :columns] = pixels[::-1, :, ::-1]
+        kept[rows, :columns], kept[-1, :columns] = kept[rows - 1, :columns], kept[0, :columns]
         height, width = kept.shape[:2]
         self._texture.setup2dTexture(width, height, core.Texture.TUnsignedByte, core.Texture.FRgb)
         self._texture.setRamImage(kept.tobytes())

@@ -25,6 +25,9 @@ class EngineInput:
     """(N, H, W) rows of ``style_table``; None for models without styles."""
     style_table: NDArray[np.float32] | None = None
     """(N, M, C) codes; rows beyond a scene's own objects are unused."""
+    scene_key: NDArray[np.int64] | None = None
+    """(N,) whose normalisation statistics each scene shares; 0 = it has its own. Only
+    ``onnx-frozen`` looks at it."""
 
     def feeds(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """The arrays that a graph with inputs of these names takes."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from model.engine_key import batch_profiles
 from service.backends.base import EngineInput
 
 NAME = "fake"
@@ -42,6 +43,10 @@ class FakeOptions:
     """This label brings the process down."""
     slow: int = -1
     """A run with this label takes a minute longer."""
+    width: int = 0
+    """The only width in pixels that it runs, as engines that are built for one size; 0 = any."""
+    height: int = 0
+    """Likewise."""
 
 
 class FakeEngine:
@@ -57,6 +62,8 @@ class FakeEngine:
         others = {name: int(value) for name, value in given.items() if name[-3:] != "_ms"}
         self.options = FakeOptions(**milliseconds, **others)  # type: ignore[arg-type]
         self.name = "fake, no model"
+        size = self.options.width, self.options.height
+        self.profiles = batch_profiles([size], [1 << 20]) if all(size) else ()
 
     def run(self, batch: EngineInput) -> NDArray[np.uint8]:
         """Take the time of a batch; returns (N, H, W, 3) uint8. Fails as it was told to."""

@@ -5,7 +5,7 @@ import { Autosave } from "./autosave";
 import type { Box } from "./geometry";
 import { Edit, History, type Step } from "./history";
 import { Layers } from "./layers";
-import { Link, type LinkState } from "./link";
+import { Link, type LinkState, type Stages } from "./link";
 import { Live } from "./live";
 import { type Paint, touching } from "./paint";
 import { Scene } from "./scene";
@@ -22,17 +22,19 @@ interface Events {
   /** Tool, class or another choice. */
   choice: void;
   selection: void;
+  /** A photograph is there to be drawn. */
   photo: void;
+  /** It has been drawn. */
+  latency: void;
   link: void;
   /** An edit was finished, undone or made again. */
   history: void;
   problem: string;
 }
 
-export interface Latency {
-  /** Milliseconds from the hand's move to the photograph on the screen. */
+export interface Latency extends Stages {
+  /** Milliseconds from the hand's move until the photograph was drawn. */
   total: number;
-  engine: number;
   /** Counts the photographs. */
   frame: number;
   view: "preview" | "region" | "whole";
@@ -71,15 +73,17 @@ export class App {
         },
         onPhoto: (shown) => {
           this.layers.show(shown);
+          // Before it is drawn: the server can begin with the next one meanwhile.
+          this.live.shown(shown);
+          this.emit("photo");
           const { since, isPreview, region } = shown.view;
           this.latency = {
+            ...shown.milliseconds,
             total: performance.now() - since,
-            engine: shown.engine,
             frame: (this.latency?.frame ?? 0) + 1,
             view: isPreview ? "preview" : region ? "region" : "whole",
           };
-          this.live.shown(shown);
-          this.emit("photo");
+          this.emit("latency");
         },
         onRefused: (message) => this.emit("problem", message),
         onDropped: (view) => this.live.dropped(view),

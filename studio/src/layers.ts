@@ -59,7 +59,13 @@ export class Layers {
   /** Lay a new photograph over its part of the scene. */
   show({ picture, region }: Shown): void {
     const context = this.photo.getContext("2d");
-    context?.drawImage(picture, region.x, region.y, region.width, region.height);
+    const isScaled = picture.width !== region.width || picture.height !== region.height;
+    if (picture instanceof ImageData && !isScaled) {
+      context?.putImageData(picture, region.x, region.y);
+    } else {
+      const source = picture instanceof ImageData ? drawable(picture) : picture;
+      context?.drawImage(source, region.x, region.y, region.width, region.height);
+    }
     this.hasPhoto = true;
   }
 }
@@ -85,6 +91,13 @@ export function outlineOf(scene: Scene, instance: number): Path2D {
     }
   }
   return path;
+}
+
+/** Pixels alone cannot be stretched. */
+function drawable(pixels: ImageData): OffscreenCanvas {
+  const made = new OffscreenCanvas(pixels.width, pixels.height);
+  made.getContext("2d")?.putImageData(pixels, 0, 0);
+  return made;
 }
 
 function canvas(scene: Scene): HTMLCanvasElement {

@@ -27,13 +27,20 @@ export interface View {
   readonly since: number;
 }
 
+/** What the stages of the server took, in milliseconds. */
+export interface Stages {
+  readonly decode: number;
+  /** For the engine, while it was at work on something else. */
+  readonly queue: number;
+  readonly engine: number;
+  readonly encode: number;
+}
+
 export interface Shown {
   readonly view: View;
-  readonly picture: CanvasImageSource;
+  readonly picture: ImageBitmap | ImageData;
   readonly region: Box;
-  /** Milliseconds. */
-  readonly engine: number;
-  readonly server: number;
+  readonly milliseconds: Stages;
 }
 
 export interface LinkListener {
@@ -178,8 +185,7 @@ export class Link {
       view,
       picture: drawn,
       region: result.region ?? scene.box,
-      engine: 1000 * infer,
-      server: 1000 * (decode + queue + infer + encode),
+      milliseconds: { decode: 1000 * decode, queue: 1000 * queue, engine: 1000 * infer, encode: 1000 * encode },
     });
   }
 

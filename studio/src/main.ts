@@ -95,7 +95,7 @@ function build(app: App): void {
   });
   app.on("photo", () => {
     empty.hidden = true;
-    view.redraw();
+    view.drawNow();
   });
   addShortcuts(app, view, pointer, { ...bar, help: shortcutsDialog });
   acceptDrops(app, stage);

@@ -66,20 +66,18 @@ export function tile(box: Box, map: MessageInitShape<typeof MapSchema>): Message
   return { x: box.x, y: box.y, map };
 }
 
-/** Decode a photograph into something that a canvas draws. */
-export async function picture(photo: Photo): Promise<CanvasImageSource> {
+/** Decode a photograph. */
+export async function picture(photo: Photo): Promise<ImageBitmap | ImageData> {
   const { width, height, data } = photo;
   if (photo.format !== ImageFormat.RAW) {
     return createImageBitmap(new Blob([data as Uint8Array<ArrayBuffer>]));
   }
-  const canvas = new OffscreenCanvas(width, height);
   const image = new ImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   for (let i = 0, j = 0; i < pixels.length; i++, j += 3) {
     pixels[i] = 0xff000000 | (data[j + 2] << 16) | (data[j + 1] << 8) | data[j];
   }
-  canvas.getContext("2d")?.putImageData(image, 0, 0);
-  return canvas;
+  return image;
 }
 
 function wishInit(wish: Wish): MessageInitShape<typeof StyleSchema> {

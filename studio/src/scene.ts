@@ -105,7 +105,10 @@ export class Scene implements Planes {
   /** An id that nothing has, hidden or not: the next one of the class where there is room. */
   freshId(label: number): number {
     const used = new Set<number>(this.styles.instances.keys());
-    for (const plane of [this.base.instance, this.instance]) for (const id of plane) used.add(id);
+    for (const plane of [this.base.instance, this.instance]) {
+      let last = -1;
+      for (const id of plane) if (id !== last) used.add((last = id));
+    }
     for (const object of this.objects) used.add(object.instance);
     return nextId(label, used);
   }

@@ -128,6 +128,13 @@ export class View {
     });
   }
 
+  /** Draw without waiting for the browser's next frame, which may be 16 ms away. */
+  drawNow(): void {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    this.draw();
+  }
+
   private get width(): number {
     return this.canvas.clientWidth;
   }

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from cli.evaluate import export_segmenter
 from cli.main import cli
 from model.scenes import CLASSES, draw_scene
 
@@ -46,7 +47,8 @@ def test_a_trained_segmenter_judges(data: Path, weights: Path, tmp_path: Path) -
     runs = (
         ["train-segmenter", data, "--weights", weights, "-o", judge, "--steps", "1"],
         ["evaluate", data / "image", data, "--weights", weights, "--size", "64",
-         "--segmenter", judge, "--void", "0", "-o", tmp_path / "s.json"],
+         "--segmenter", judge, "--void", "0", "-o", tmp_path / "s.json",
+         "--report", tmp_path / "report.html", "--other-styles", data / "image"],
     )  # fmt: skip
     for arguments in runs:
         done = CliRunner().invoke(cli, list(map(str, arguments)))
@@ -54,3 +56,26 @@ def test_a_trained_segmenter_judges(data: Path, weights: Path, tmp_path: Path) -
     scores = json.loads((tmp_path / "s.json").read_text())
     assert scores["segmentation_raw"]["ratio"]["pixel_accuracy"] == pytest.approx(1)
     assert scores["void"] == [0]
+    assert scores["diversity_lpips_alex"] == 0
+    assert "ratio 1.000" in done.output
+    assert "FID, KID                          not measured" in done.output
+    assert "found in generated" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_exported_judge_says_what_it_is(data: Path, weights: Path, tmp_path: Path) -> None:
+    """The ONNX file has the classes, and evaluates like the segmenter that it came from."""
+    judge, graph = tmp_path / "judge.safetensors", tmp_path / "judge.onnx"
+    train = ["train-segmenter", data, "--weights", weights, "-o", judge, "--steps", "1"]
+    assert CliRunner().invoke(cli, list(map(str, train))).exit_code == 0
+    arguments = [str(judge), "-o", str(graph), "--size", "64"]
+    done = CliRunner().invoke(export_segmenter, arguments)
+    assert done.exit_code == 0, done.output
+    assert f"{len(CLASSES)} classes, judges at 64 pixels" in done.output
+    scores = []
+    for segmenter in (judge, graph):
+        evaluate = ["evaluate", data / "image", data, "--weights", weights, "--size", "64",
+                    "--segmenter", segmenter, "-o", tmp_path / "s.json"]  # fmt: skip
+        assert CliRunner().invoke(cli, list(map(str, evaluate))).exit_code == 0
+        scores.append(json.loads((tmp_path / "s.json").read_text()))
+    raw, exported = (score["segmentation_raw"]["real"]["pixel_accuracy"] for score in scores)
+    assert raw == pytest.approx(exported, abs=1e-3)

@@ -75,6 +75,29 @@ def test_both_faces_give_the_same_photograph(tiny_server: Server, scene: Scene) 
     assert Image.open(io.BytesIO(photos[0].data)).size == (96, 80)
 
 
+def test_style_from_a_photograph(tiny_server: Server, scene: Scene) -> None:
+    """Objects take their styles from a photograph, over both faces, but for those named."""
+    colours = np.random.default_rng(1).integers(0, 256, (*scene.label.shape, 3)).astype(np.uint8)
+    maps, photo = (scene.label, scene.instance), png(colours)
+
+    async def ask() -> list[Photo]:
+        async with (
+            AsyncClient(tiny_server.url) as rest,
+            AsyncGrpcClient(tiny_server.grpc_address) as grpc,
+        ):
+            return [await each.synthesize(*maps, style_photo=photo) for each in (rest, grpc)]
+
+    photos = asyncio.run(ask())
+    with Client(tiny_server.url) as rest, GrpcClient(tiny_server.grpc_address) as grpc:
+        photos += [each.synthesize(*maps, style_photo=photo) for each in (rest, grpc)]
+        chosen = Styles(classes={10: 1})
+        named = [each.synthesize(*maps, chosen, style_photo=photo) for each in (rest, grpc)]
+        plain = rest.synthesize(*maps)
+    assert len({photo.data for photo in photos}) == 1
+    assert len({photos[0].data, plain.data, named[0].data}) == 3
+    assert named[0].data == named[1].data
+
+
 def test_pixels_without_a_file(client: Client | GrpcClient, scene: Scene) -> None:
     """RAW is an array of the label map's size; the stages' times and the version come along."""
     raw = client.synthesize(scene.label, scene.instance, format="raw")

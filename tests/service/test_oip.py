@@ -74,6 +74,7 @@ def test_server_and_model_are_described(triton: Any, api: Any, tiny_bundle: Any)
         "instance",
         "seed",
         "options",
+        "style_photo",
     ]
     (image,) = metadata["outputs"]
     assert [int(size) for size in image["shape"]] == [-1, -1, -1, 3]
@@ -150,6 +151,20 @@ def test_unknown_model(triton: Any) -> None:
         triton.get_model_metadata("none")
     with pytest.raises(InferenceServerException, match="not '1'"):
         triton.get_model_metadata("tiny", "1")
+
+
+def test_style_from_a_photograph(
+    infer: Infer, client: httpx.Client, files: dict[str, bytes]
+) -> None:
+    """A photograph per element, or one for all, gives the styles as it does over REST."""
+    colours = np.random.default_rng(1).integers(0, 256, (80, 96, 3)).astype(np.uint8)
+    arrays = {name: np.array([data] * 2, object) for name, data in files.items()}
+    style_photo = np.array([png(colours)], object)
+    image = infer({"format": "png"}, **arrays, style_photo=style_photo)
+    given = files | {"style_photo": png(colours)}
+    expected = client.post("/v1/synthesize", files=given).content
+    assert [*image] == [expected, expected]
+    assert client.post("/v1/synthesize", files=files).content != expected
 
 
 def test_timeout_of_a_request(api: Any, triton: Any) -> None:

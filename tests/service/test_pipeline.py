@@ -296,3 +296,24 @@ def test_drain_ends_in_time(tiny_bundle: Path) -> None:
         assert caught.value.reason == "ENGINE_LOST"
 
     asyncio.run(drain())
+
+
+def test_sizes_that_the_engine_was_not_built_for(tiny_bundle: Path) -> None:
+    """An engine of fixed sizes never sees another one; the refusal names those that it has."""
+
+    async def ask() -> None:
+        built = config(tiny_bundle, "fake:width=24,height=16")
+        pipeline = Pipeline(replace(built, buckets=((24, 16),)))
+        await pipeline.start()
+        before = await pipeline.stats()
+        for size in ((16, 23), (24, 16)):
+            with pytest.raises(ServiceError, match=f"{size[1]}x{size[0]} .* built for 24x16") as no:
+                await pipeline.synthesize(Job(MapData(png(np.ones(size, np.uint8)))), {})
+            assert no.value.reason == "SIZE_NOT_SERVED"
+            assert no.value.errors[0].pointer == "#/label"
+        assert await pipeline.stats() == before
+        photo = await pipeline.synthesize(Job(MapData(png(np.ones((16, 24), np.uint8)))), {})
+        assert (photo.width, photo.height) == (24, 16)
+        await pipeline.close()
+
+    asyncio.run(ask())

@@ -18,7 +18,7 @@ def test_settings_are_these() -> None:
     """The list of settings is part of the interface; it grows on purpose only."""
     names = """
         config secrets_dir host port grpc_port metrics_port model model_cache backend
-        engine_cache threads buckets max_batch max_delay_ms max_wait_s result_cache_mb
+        engine_cache judge threads buckets max_batch max_delay_ms max_wait_s result_cache_mb
         max_pixels max_upload_bytes request_timeout_s rate_limit concurrency_limit drain_delay_s
         shutdown_timeout_s api_keys_file admin_keys cors_origins tls_certificate tls_key
         tls_key_password tls_client_ca grpc_keepalive_s log_format log_level tracing_endpoint
@@ -47,6 +47,12 @@ def test_environment_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.model == ("/models/mine", "night=/models/other")
     assert settings.buckets == ((1024, 512), (64, 64))
     assert settings.log_level == "debug"
+
+
+def test_variable_of_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key that clients read from the environment is no setting, and in nobody's way."""
+    monkeypatch.setenv("HDSYNTH_API_KEY", "hdsynth_abc")
+    assert Settings().api_keys_file is None
 
 
 @pytest.mark.parametrize(

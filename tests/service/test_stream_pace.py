@@ -8,12 +8,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hdsynth.v1 import synthesis_pb2 as pb
 
 from model.scenes import Scene
 from tests.service.conftest import Server, start_server, stop_server
-from tests.service.streaming import Response, Stream, frame, grpc_stream, websocket_stream
+from tests.service.streaming import (
+    Response,
+    Stream,
+    frame,
+    grpc_stream,
+    photo,
+    websocket_stream,
+)
 
 PERIOD_S = 0.2
 """Of the engine; long beside what a busy machine adds."""
@@ -122,6 +130,49 @@ def test_a_client_that_does_not_acknowledge_gets_two(slow: Server, scene: Scene)
     assert sorted([*late.ids, *late.dropped]) == list(range(1, 16))
     assert len(tally.results) >= 5
     assert sorted([*tally.ids, *tally.dropped]) == list(range(1, 16))
+
+
+def test_a_superseded_frame_lets_nobody_overtake(slow: Server, scene: Scene) -> None:
+    """What takes its place waits for the frame before it, even if that takes long to encode."""
+    noise = np.random.default_rng(0).integers(0, 11, (2048, 2048), np.uint8)
+    large = Scene(noise, np.zeros(noise.shape, np.uint16))
+    with grpc_stream(slow, format=pb.IMAGE_FORMAT_WEBP) as stream, grpc_stream(slow) as other:
+        stream.receive()
+        other.receive()
+        stream.send(frame=frame(1, large))
+        time.sleep(1.5 * PERIOD_S)  # the engine has it, or is done with it
+        other.send(frame=frame(1, scene))
+        time.sleep(PERIOD_S / 4)  # the engine has that
+        stream.send(frame=frame(2, scene))
+        time.sleep(PERIOD_S / 4)  # it waits in the queue
+        stream.send(frame=frame(3, scene))
+        tally = Tally()
+        read(stream, tally, time.monotonic() + 3)
+    assert tally.ids == sorted(tally.ids)
+    assert sorted([*tally.ids, *tally.dropped]) == [1, 2, 3]
+
+
+def test_the_scene_cut_of_a_superseded_frame_is_not_lost(slow: Server, scene: Scene) -> None:
+    """The frame that took its place begins the scene: nothing of the one before shines through."""
+    # The first object gets the last number, so that most others have another one, which the
+    # photographs of this engine show.
+    first_id = scene.instance.min()
+    other = Scene(scene.label, np.where(scene.instance == first_id, 65000, scene.instance))
+    raw = pb.IMAGE_FORMAT_RAW
+    with grpc_stream(slow, format=raw) as stream:
+        stream.receive()
+        stream.send(frame=frame(1, other))
+        wanted = photo(stream.result())
+    with grpc_stream(slow, format=raw, steady=True) as stream:
+        stream.receive()
+        stream.send(frame=frame(1, scene))
+        time.sleep(PERIOD_S / 2)  # the engine has it
+        stream.send(frame=frame(2, other, scene_cut=True))
+        stream.send(frame=frame(3, other))
+        assert stream.dropped().first_frame_id == 2
+        first = photo(stream.result())
+        assert np.array_equal(photo(stream.result()), wanted)
+    assert not np.array_equal(first, wanted)
 
 
 def test_an_ordered_stream_shows_every_frame(slow: Server, scene: Scene) -> None:

@@ -37,7 +37,9 @@ from service.bench_servers import Started, our_server
 SIZES = [(64, 64), (96, 80), (128, 128), (200, 120), (256, 256), (320, 64)]
 BACKEND = "fake:base_ms=20,image_ms=3"
 OVERLOADED = "fake:base_ms=150,image_ms=6"
-"""With batches of 8: 40 images a second."""
+"""With batches of 8:"""
+BARE_PER_S = 8 / (0.150 + 8 * 0.006)
+"""Images a second of that engine alone."""
 END: Any = vars(grpc.aio)["EOF"]
 """Comes instead of a message when a stream has ended; the stubs do not know it."""
 MAX_GROWTH_MB = 32.0
@@ -264,6 +266,30 @@ def _command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
+def saturation(seconds: float) -> dict[str, float]:
+    """Measure how much of what the engine does alone is left once the server is around it.
+
+    The maps are of 1024x512 pixels, so that there is as much to read and to write as there is in
+    earnest.
+    """
+    size = (1024, 512)
+    settings = {
+        "model": bundled_model_path(), "backend": OVERLOADED, "max_batch": 8, "max_wait_s": 10,
+        "result_cache_mb": 0, "buckets": "1024x512",
+    }  # fmt: skip
+    work = Work(size, seconds, clients=32)
+    with our_server(settings, work) as started:
+        load = asyncio.run(run_load(started.endpoint, work))
+    ends = sorted(sample.due_s + sample.latency_s for sample in load.samples)
+    steady = [end for end in ends if 2 < end < seconds]  # without the start and the end
+    return {"bare_per_s": BARE_PER_S, "served_per_s": _slope(steady)}
+
+
+def _slope(moments: list[float]) -> float:
+    """Return how many moments there are in a second, whatever batch began or ended first."""
+    return float(np.polyfit(moments, np.arange(len(moments)), 1)[0])
+
+
 def overload(seconds: float) -> tuple[Result, Result]:
     """Measure the most that a server carries, then send it three times as much."""
     size = (128, 128)
@@ -315,6 +341,25 @@ def overload_faults(peak: Result, over: Result) -> list[str]:
     return found
 
 
+def about_soak(seconds: float, tallies: dict[str, Tally], watches: list[Watch]) -> dict[str, Any]:
+    """Sum up what was served and what the processes took."""
+    return {
+        "seconds": seconds,
+        "requests": {kind: dict(tally.counts) for kind, tally in tallies.items()},
+        "processes": {
+            one.name: {
+                "first_mb": round(one.rss_mb[0], 1),
+                "last_mb": round(one.rss_mb[-1], 1),
+                "growth_mb": round(one.growth_mb(), 1),
+                "files_first": one.descriptors[0],
+                "files_most": max(one.descriptors),
+                "files_last": one.descriptors[-1],
+            }
+            for one in watches
+        },
+    }
+
+
 def draw(path: Path, watches: list[Watch]) -> None:
     """Draw memory and descriptors against time."""
     from matplotlib.figure import Figure
@@ -336,7 +381,7 @@ def draw(path: Path, watches: list[Watch]) -> None:
 def main() -> int:
     """Soak; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--seconds", type=float, default=300, help="0 = the overload alone")
     parser.add_argument("--overload-seconds", type=float, default=60, help="0 = none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, help="folder for soak.json and soak.svg")
@@ -345,25 +390,19 @@ def main() -> int:
         "model": bundled_model_path(), "backend": BACKEND, "result_cache_mb": 4,
         "buckets": "64x64,256x256", "request_timeout_s": 5,
     }  # fmt: skip
-    with our_server(settings, Work((64, 64))) as started:
-        tallies, watches = asyncio.run(soak(started, options.seconds, options.seed))
+    tallies: dict[str, Tally] = {}
+    watches: list[Watch] = []
+    if options.seconds:
+        with our_server(settings, Work((64, 64))) as started:
+            tallies, watches = asyncio.run(soak(started, options.seconds, options.seed))
     found = faults(tallies, watches)
-    summary: dict[str, Any] = {
-        "seconds": options.seconds,
-        "requests": {kind: dict(tally.counts) for kind, tally in tallies.items()},
-        "processes": {
-            one.name: {
-                "first_mb": round(one.rss_mb[0], 1),
-                "last_mb": round(one.rss_mb[-1], 1),
-                "growth_mb": round(one.growth_mb(), 1),
-                "files_first": one.descriptors[0],
-                "files_most": max(one.descriptors),
-                "files_last": one.descriptors[-1],
-            }
-            for one in watches
-        },
-    }
+    summary: dict[str, Any] = {}
+    if options.seconds:
+        summary |= about_soak(options.seconds, tallies, watches)
     if options.overload_seconds:
+        summary["saturation"] = saturated = saturation(max(10.0, options.overload_seconds / 3))
+        if saturated["served_per_s"] < 0.95 * saturated["bare_per_s"]:
+            found.append(f"saturation: {saturated}")
         peak, over = overload(options.overload_seconds)
         found += overload_faults(peak, over)
         summary["overload"] = [
@@ -372,10 +411,13 @@ def main() -> int:
         ]
     print(json.dumps(summary, indent=1))  # noqa: T201, a script
     print("\n".join(found) or "nothing grew, nothing was lost")  # noqa: T201
-    if options.output:
+    if options.output and options.seconds:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / "soak.json").write_text(json.dumps(summary, indent=1) + "\n")
         draw(options.output / "soak.svg", watches)
+    elif options.output:  # the rest stays as it was
+        path = options.output / "soak.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | summary, indent=1) + "\n")
     return 1 if found else 0
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torchmetrics.functional.image import lpips as reference
 
 from training.evaluation.lpips import ALEXNET_FILE, HEADS_FILE, LPIPS, AlexNet
 
@@ -70,6 +71,34 @@ def test_lpips_equals_its_published_definition(metric: LPIPS, weights: Path) -> 
         for a, b in zip(first, second, strict=True)
     ]
     assert metric(first, second).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_lpips_is_that_of_torchmetrics(weights: Path, tmp_path: Path) -> None:
+    """With the published heads, which torchmetrics carries, its parts give our value to 1e-5."""
+    published = Path(reference.__file__).with_name("lpips_models") / "alex.pth"
+    heads = torch.load(published, map_location="cpu", weights_only=True)
+    (tmp_path / ALEXNET_FILE).symlink_to(weights / ALEXNET_FILE)
+    torch.save(heads, tmp_path / HEADS_FILE)
+    metric = LPIPS(tmp_path)
+    first, second = random_images(2, 67, 83, seed=8), random_images(2, 67, 83, seed=9)
+    scaled = [reference.ScalingLayer()(image) for image in (first, second)]
+    expected = torch.zeros(2)
+    taps = zip(*(observe(metric.network.features, image) for image in scaled), strict=True)
+    for (a, b), head in zip(taps, heads.values(), strict=True):
+        unit = [reference._normalize_tensor(features) for features in (a, b)]
+        weighted = torch.nn.functional.conv2d((unit[0] - unit[1]) ** 2, head)
+        expected += reference._spatial_average(weighted, keep_dim=False).flatten()
+    assert metric(first, second).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+
+
+def observe(layers: torch.nn.Sequential, x: torch.Tensor) -> list[torch.Tensor]:
+    """Return what comes out of each ReLU."""
+    found = []
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, torch.nn.ReLU):
+            found.append(x)
+    return found
 
 
 def test_scaling_layer_is_imagenets_normalisation() -> None:

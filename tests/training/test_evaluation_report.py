@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.evaluation.report import (
-    Scores,
-    SegmentationScore,
-    confusion_matrix,
-    score_folder,
-    segmentation_score,
-    style_locality,
-)
+from training.evaluation.confusion import SegmentationScore
+from training.evaluation.report import Scores, score_folder
 from training.evaluation.segmenter import SegmenterConfig, train_segmenter
 
 COLOURS = np.array([[230, 220, 40], [200, 60, 40], [40, 90, 220]], np.uint8)
@@ -130,7 +124,7 @@ def test_scores_are_saved_as_json(tmp_path: Path) -> None:
     scores = Scores(4, 48, 0.5, 6.5, (0,), None, None)
     scores.save(tmp_path / "scores.json")
     saved = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
-    assert saved == dataclasses.asdict(scores) | {"void": [0]}
+    assert saved == dataclasses.asdict(scores) | {"void": [0], "classes": [], "per_image": []}
     assert saved["frechet_distance_alexnet_relu5"] == 6.5
 
 
@@ -160,8 +154,8 @@ def test_segmenter_of_other_classes_is_refused(
     """A segmenter that knows other classes cannot judge the data."""
     for kind in ("label", "image"):
         (tmp_path / kind).symlink_to(real / kind)
-    (tmp_path / "classes.json").write_text('{"classes": ["sky", "wall", "window"]}', "utf-8")
-    with pytest.raises(ValueError, match="trained on the classes void, wall, window, but"):
+    (tmp_path / "classes.json").write_text('{"classes": ["sky", "roof", "door"]}', "utf-8")
+    with pytest.raises(ValueError, match="knows none of the data set's classes"):
         score_folder(photos, tmp_path, weights, segmenter, 48)
 
 
@@ -173,61 +167,83 @@ def test_unknown_void_class_is_refused(
         score_folder(photos, real, weights, segmenter, 48, void=(3,))
 
 
-def test_confusion_matrix_counts_pixels() -> None:
-    """Rows are the true classes and last the pixels of no class; columns the predicted ones."""
-    truth = np.array([[0, 0, 1], [2, 2, 255]], np.uint8)
-    predicted = np.array([[0, 1, 1], [2, 0, 1]], np.uint8)
-    assert confusion_matrix(truth, predicted, 3).tolist() == [
-        [1, 1, 0], [0, 1, 0], [1, 0, 1], [0, 1, 0],
-    ]  # fmt: skip
+def test_worst_photographs_come_first(
+    photos: Path, real: Path, weights: Path, segmenter: Path
+) -> None:
+    """A photograph without its layout is the least faithful, and comes first."""
+    Image.fromarray(np.full((48, 48, 3), 90, np.uint8)).save(photos / "south.png")
+    scores = score_folder(photos, real, weights, segmenter, 48, void=(0,))
+    faithful = [image.faithfulness or 0 for image in scores.per_image]
+    assert scores.per_image[0].name == "south"
+    assert faithful == sorted(faithful)
+    assert faithful[-1] > 0.5
+    others = scores.per_image[1:]
+    assert all(image.faithfulness == image.faithfulness_real for image in others)
 
 
-def test_raw_score_counts_every_pixel() -> None:
-    """Pixels of no class are errors; classes that the maps lack are not averaged."""
-    confusion = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0], [2, 2, 0]])
-    score = segmentation_score(confusion, None)
-    assert score.pixel_accuracy == pytest.approx(9 / 16)
-    # Unions: class 0 has 8 true + 9 found - 6, class 1 has 4 + 7 - 3.
-    assert score.mean_iou == pytest.approx((6 / 11 + 3 / 8) / 2)
+def test_classes_are_scored_one_by_one(
+    photos: Path, real: Path, weights: Path, segmenter: Path
+) -> None:
+    """Shares add up; the mean of the classes' IoU is the mean IoU; void classes have none."""
+    scores = score_folder(photos, real, weights, segmenter, 48, void=(0,))
+    assert [row.name for row in scores.classes] == ["void", "wall", "window"]
+    assert sum(row.share for row in scores.classes) == pytest.approx(1)
+    assert scores.classes[0].iou_real is None
+    ious = [row.iou_synthesised for row in scores.classes[1:]]
+    assert scores.segmentation_void_excluded is not None
+    mean = scores.segmentation_void_excluded.synthesised.mean_iou
+    assert np.mean([iou for iou in ious if iou is not None]) == pytest.approx(mean)
 
 
-def test_void_excluded_score_leaves_void_pixels_out() -> None:
-    """Neither void pixels nor those of no class count; finding void elsewhere is an error."""
-    confusion = np.array([[6, 2, 4], [1, 3, 0], [0, 1, 5], [2, 2, 2]])
-    score = segmentation_score(confusion, (0,))
-    assert score.pixel_accuracy == pytest.approx(8 / 10)
-    # Unions: class 1 has 4 true + 4 found - 3, class 2 has 6 + 5 - 5.
-    assert score.mean_iou == pytest.approx((3 / 5 + 5 / 6) / 2)
+def test_diversity_is_the_distance_between_styles(
+    photos: Path, real: Path, weights: Path, tmp_path: Path
+) -> None:
+    """Equal photographs have none; of three styles every pair counts."""
+    same = score_folder(photos, real, weights, None, 48, other_styles=(photos,))
+    assert same.diversity_lpips_alex == 0
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in NAMES:
+        pixels = np.asarray(Image.open(photos / f"{name}.png"))
+        Image.fromarray(255 - pixels).save(other / f"{name}.png")
+    two = score_folder(photos, real, weights, None, 48, other_styles=(other,))
+    three = score_folder(photos, real, weights, None, 48, other_styles=(other, photos))
+    assert two.diversity_lpips_alex is not None
+    assert two.diversity_lpips_alex > 0.01
+    assert three.diversity_lpips_alex == pytest.approx(two.diversity_lpips_alex * 2 / 3)
+    assert two.lpips_alex == 0  # of the first folder alone
 
 
-def test_all_void_is_refused() -> None:
-    """Maps without a single counted pixel raise an error instead of giving NaN."""
-    confusion = np.array([[5, 1], [0, 0], [0, 0]])
-    with pytest.raises(ValueError, match="all pixels of the label maps are void"):
-        segmentation_score(confusion, (0,))
+def test_instance_maps_bring_the_boundary_score(
+    photos: Path, real: Path, weights: Path, tmp_path: Path
+) -> None:
+    """With instance/ the borders are looked for in both photographs; flat ones show none."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for kind in ("label", "image"):
+        (data / kind).symlink_to(real / kind)
+    (data / "instance").symlink_to(real / "label")
+    Image.fromarray(np.full((48, 48, 3), 90, np.uint8)).save(photos / "south.png")
+    scores = score_folder(photos, data, weights, None, 48)
+    by_name = {image.name: image for image in scores.per_image}
+    assert by_name["north"].boundaries == by_name["north"].boundaries_real
+    assert by_name["south"].boundaries is not None
+    assert by_name["south"].boundaries.found == 0
+    assert scores.boundaries is not None
+    assert 0 < scores.boundaries.synthesised.found < scores.boundaries.real.found
 
 
-def test_style_locality_separates_inside_and_outside() -> None:
-    """The change is averaged over the pixels of either side and over the channels."""
-    before = np.full((4, 4, 3), 100, np.uint8)
-    after = before.copy()
-    mask = np.zeros((4, 4), bool)
-    mask[:2, :2] = True
-    after[:2, :2] = (40, 100, 130)  # 60, 0 and 30 grey levels
-    after[3, 3] = 106
-    assert style_locality(before, after, mask) == {"inside": 30.0, "outside": 0.5}
-
-
-@pytest.mark.parametrize("inside", [True, False])
-def test_style_locality_needs_both_sides(inside: bool) -> None:
-    """A mask of the whole image, or of nothing, has no other side."""
-    photo = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(ValueError, match="inside and outside"):
-        style_locality(photo, photo, np.full((4, 4), inside))
-
-
-def test_style_locality_refuses_unequal_sizes() -> None:
-    """The error names the three sizes."""
-    photo = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(ValueError, match=r"sizes differ: .* mask \(2, 2\)"):
-        style_locality(photo, photo, np.ones((2, 2), bool))
+def test_page_holds_everything(
+    photos: Path, real: Path, weights: Path, segmenter: Path, tmp_path: Path
+) -> None:
+    """The report is one file: pictures inside, scenes by faithfulness, names escaped."""
+    page = tmp_path / "new" / "report.html"
+    scores = score_folder(photos, real, weights, segmenter, 48, void=(0,), page=page)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<img") == text.count('src="data:image/') == 4 * 5
+    assert "http://" not in text
+    assert "https://" not in text
+    places = [text.index(f"<b>{image.name}</b>") for image in scores.per_image]
+    assert places == sorted(places)
+    assert f"{scores.lpips_alex:.3f}" in text
+    assert "not measured: no Inception weights were given" in text

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.loop import train
@@ -21,6 +21,7 @@ from training.perceptual import (
     SQUEEZENET,
     VGG16,
     VGG19,
+    CascadeLoss,
     SqueezeNetLoss,
     VGG19Loss,
     fetch,
@@ -142,7 +143,26 @@ def test_vgg19_loss_equals_the_published_formula(folder: Path) -> None:
     assert VGG19Loss(folder)(fake, real).item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("network", ["vgg19", "squeezenet", "squeezenet+vgg16"])
+def test_cascade_loss_equals_the_published_formula(folder: Path) -> None:
+    """CRN's divisors on pixels and relu1_2 to relu5_2, averages pooled: by torch's functions."""
+    fake, real = photographs(1), photographs(2)
+    state = torch.load(folder / VGG19.name, weights_only=True)
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    a, b = (((image * 0.5 + 0.5) - mean) / std for image in (fake, real))
+    expected, divisors = (a - b).abs().mean(), {2: 2.6, 7: 4.8, 12: 3.7, 21: 5.6, 30: 0.15}
+    for index in range(31):
+        if index in VGG19_POOLS:
+            a, b = (nn.functional.avg_pool2d(x, 2) for x in (a, b))
+        elif index in VGG19_CONVOLUTIONS:
+            weight, bias = (state[f"features.{index}.{part}"] for part in ("weight", "bias"))
+            a, b = (nn.functional.conv2d(x, weight, bias, padding=1).clamp(min=0) for x in (a, b))
+        if index in divisors:
+            expected = expected + (a - b).abs().mean() / divisors[index]
+    assert CascadeLoss(folder)(fake, real).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("network", ["vgg19", "squeezenet", "squeezenet+vgg16", "crn"])
 def test_a_loss_is_zero_for_equal_images_and_pulls_only_the_fake(
     folder: Path, network: str
 ) -> None:

@@ -50,6 +50,7 @@ def _form(
     styles: Styles,
     quality: int | None,
     deadline_s: float | None,
+    style_photo: bytes | None,
 ) -> dict[str, Any]:
     """Build the multipart form; arrays travel deflated, which is faster than PNG on both ends."""
     options: dict[str, Any] = {
@@ -74,6 +75,8 @@ def _form(
             files[name] = zlib.compress(plane.tobytes(), 1)
         elif map_ is not None:
             files[name] = map_
+    if style_photo is not None:
+        files["style_photo"] = style_photo
     return {"files": files, "data": {"options": json.dumps(options)}}
 
 
@@ -171,12 +174,17 @@ class Client:
         quality: int | None = None,
         deadline_s: float | None = None,
         model: str = "",
+        style_photo: bytes | None = None,
     ) -> Photo:
         """Turn maps into a photograph; ``styles`` wins over ``seed``.
 
+        ``style_photo`` is a photograph of the same layout (JPEG, PNG or WebP), whose styles
+        objects get that ``styles`` does not name.
+
         Raises ServiceError, ConnectionFailedError, and ValueError for an array that is no map.
         """
-        form = _form(label, instance, styles or Styles(seed), quality, deadline_s)
+        chosen = styles or Styles(seed)
+        form = _form(label, instance, chosen, quality, deadline_s, style_photo)
         headers = {"Accept": _MEDIA_TYPES[format]}
 
         def call() -> Photo:
@@ -236,9 +244,11 @@ class AsyncClient:
         quality: int | None = None,
         deadline_s: float | None = None,
         model: str = "",
+        style_photo: bytes | None = None,
     ) -> Photo:
         """Turn maps into a photograph, as ``Client.synthesize``."""
-        form = _form(label, instance, styles or Styles(seed), quality, deadline_s)
+        chosen = styles or Styles(seed)
+        form = _form(label, instance, chosen, quality, deadline_s, style_photo)
         headers = {"Accept": _MEDIA_TYPES[format]}
 
         async def call() -> Photo:

@@ -157,6 +157,7 @@ def _request(
     format_: Format,
     quality: int | None,
     model: str,
+    style_photo: bytes | None,
 ) -> pb.SynthesizeRequest:
     return pb.SynthesizeRequest(
         model=model,
@@ -165,6 +166,7 @@ def _request(
         styles=styles_message(styles),
         format=_FORMATS[format_],
         quality=quality or 0,
+        style_photo=style_photo or b"",
     )
 
 
@@ -241,12 +243,17 @@ class GrpcClient:
         quality: int | None = None,
         deadline_s: float | None = None,
         model: str = "",
+        style_photo: bytes | None = None,
     ) -> Photo:
         """Turn maps into a photograph; ``styles`` wins over ``seed``.
 
+        ``style_photo`` is a photograph of the same layout (JPEG, PNG or WebP), whose styles
+        objects get that ``styles`` does not name.
+
         Raises ServiceError, ConnectionFailedError, and ValueError for an array that is no map.
         """
-        request = _request(label, instance, styles or Styles(seed), format, quality, model)
+        chosen = styles or Styles(seed)
+        request = _request(label, instance, chosen, format, quality, model, style_photo)
         return self._retry.run(lambda: _photo(self._call(self._synthesize, request, deadline_s)))
 
     def models(self) -> list[Model]:
@@ -302,9 +309,11 @@ class AsyncGrpcClient:
         quality: int | None = None,
         deadline_s: float | None = None,
         model: str = "",
+        style_photo: bytes | None = None,
     ) -> Photo:
         """Turn maps into a photograph, as ``GrpcClient.synthesize``."""
-        request = _request(label, instance, styles or Styles(seed), format, quality, model)
+        chosen = styles or Styles(seed)
+        request = _request(label, instance, chosen, format, quality, model, style_photo)
 
         async def call() -> Photo:
             return _photo(await self._call(self._synthesize, request, deadline_s))

@@ -37,7 +37,7 @@ export function statusBar(app: App, view: View) {
     state.dataset.state = app.linkState;
   };
   app.on("link", show);
-  app.on("photo", () => {
+  app.on("latency", () => {
     if (!app.latency) return;
     const { total, engine } = app.latency;
     latency.textContent = `${Math.round(total)} ms, engine ${Math.round(engine)} ms`;

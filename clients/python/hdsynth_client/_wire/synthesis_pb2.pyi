@@ -175,7 +175,7 @@ class Photo(_message.Message):
     def __init__(self, format: _Optional[_Union[ImageFormat, str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class SynthesizeRequest(_message.Message):
-    __slots__ = ("model", "label", "instance", "styles", "format", "quality", "style_photo")
+    __slots__ = ("model", "label", "instance", "styles", "format", "quality", "style_photo", "min_faithfulness")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +183,7 @@ class SynthesizeRequest(_message.Message):
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     STYLE_PHOTO_FIELD_NUMBER: _ClassVar[int]
+    MIN_FAITHFULNESS_FIELD_NUMBER: _ClassVar[int]
     model: str
     label: Map
     instance: Map
@@ -190,17 +191,20 @@ class SynthesizeRequest(_message.Message):
     format: ImageFormat
     quality: int
     style_photo: bytes
-    def __init__(self, model: _Optional[str] = ..., label: _Optional[_Union[Map, _Mapping]] = ..., instance: _Optional[_Union[Map, _Mapping]] = ..., styles: _Optional[_Union[Styles, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., style_photo: _Optional[bytes] = ...) -> None: ...
+    min_faithfulness: float
+    def __init__(self, model: _Optional[str] = ..., label: _Optional[_Union[Map, _Mapping]] = ..., instance: _Optional[_Union[Map, _Mapping]] = ..., styles: _Optional[_Union[Styles, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, str]] = ..., quality: _Optional[int] = ..., style_photo: _Optional[bytes] = ..., min_faithfulness: _Optional[float] = ...) -> None: ...
 
 class SynthesizeResponse(_message.Message):
-    __slots__ = ("photo", "model_version", "seconds")
+    __slots__ = ("photo", "model_version", "seconds", "faithfulness")
     PHOTO_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FAITHFULNESS_FIELD_NUMBER: _ClassVar[int]
     photo: Photo
     model_version: str
     seconds: StageSeconds
-    def __init__(self, photo: _Optional[_Union[Photo, _Mapping]] = ..., model_version: _Optional[str] = ..., seconds: _Optional[_Union[StageSeconds, _Mapping]] = ...) -> None: ...
+    faithfulness: float
+    def __init__(self, photo: _Optional[_Union[Photo, _Mapping]] = ..., model_version: _Optional[str] = ..., seconds: _Optional[_Union[StageSeconds, _Mapping]] = ..., faithfulness: _Optional[float] = ...) -> None: ...
 
 class SynthesizeStreamRequest(_message.Message):
     __slots__ = ("config", "frame", "ack", "styles", "heartbeat")
