@@ -87,8 +87,8 @@ def bench_serve(
         raise click.ClickException(str(error)) from error
     about = (
         f"Scenes of {size[0]}x{size[1]} as PNG in, JPEG out; {seconds:g} s for each load and "
-        f"server, {rounds} times by turns; engine {backend}, {threads or 'all'} threads, batches "
-        f"of at most {max_batch}."
+        f"server, {rounds} round{'s' * (rounds > 1)} by turns; engine {backend}, "
+        f"{threads or 'all'} thread{'s' * (threads != 1)}, batches of at most {max_batch}."
     )
     click.echo(markdown(title, about, results, threads))
     if output:

@@ -75,8 +75,9 @@ class OnnxSegmenter:
         if self._graph.types[0] == "tensor(uint8)":
             return photos
         mean, deviation = (np.array(v, np.float32) for v in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-        scaled: NDArray[np.float32] = (photos / np.float32(255) - mean) / deviation
-        return scaled.transpose(0, 3, 1, 2)
+        scaled = np.divide(photos, 255, dtype=np.float32)
+        normalised: NDArray[Any] = (scaled - mean) / deviation
+        return normalised.transpose(0, 3, 1, 2)
 
 
 def _open(path: Path, threads: int) -> OnnxGraph:

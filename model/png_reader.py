@@ -123,7 +123,8 @@ def inflated(data: bytes, header: PngHeader, name: str) -> bytes:
     Raises MapError as ``pixel_chunks`` does.
     """
     rows = _take_apart(data, header, name, frozenset())[1]
-    pieces = [b"\x78\x01"]  # a zlib stream of blocks that are stored as they are
+    # A zlib stream of blocks that are stored as they are.
+    pieces: list[bytes | memoryview] = [b"\x78\x01"]
     last = (len(rows) - 1) // _STORED
     view = memoryview(rows)
     for number in range(last + 1):

@@ -61,6 +61,8 @@ class Load:
     """From the start to the last answer."""
     cores: float
     """Processor cores that the generator itself kept busy."""
+    server_cpu_s: float = 0.0
+    """Processor time of the server meanwhile; 0 = unknown."""
 
 
 class Target(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from PIL import Image
 from model.scenes import draw_scene
 from service import bench_load
 from service.bench_load import Answer, GrpcTarget, HttpTarget, Load
+from service.bench_server import cpu_seconds
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BODIES = 16
@@ -41,7 +42,7 @@ class Work:
     def name(self) -> str:
         """Say it in words."""
         if self.clients:
-            return f"{self.clients} clients"
+            return f"{self.clients} client{'s' * (self.clients > 1)}"
         return f"{len(self.times)} requests of a trace" if self.times else f"{self.rate:g}/s"
 
 
@@ -54,6 +55,8 @@ class Endpoint:
     """Of its REST face, with the path."""
     grpc: str = ""
     """Address of its gRPC face, asked instead of REST if given."""
+    pid: int = 0
+    """Process of a server that was started here."""
     raw: bool = False
     """Over gRPC: send maps as plain numbers instead of PNG files, as game engines do."""
 
@@ -85,6 +88,8 @@ class Result:
     late_p99_ms: float
     """How late the generator itself was."""
     generator_cores: float
+    cpu_ms: float
+    """Processor time of the server for each request served; 0 = unknown."""
     rounds: list[float] = field(default_factory=list)
     """Served per second in every round."""
     latencies: list[float] = field(default_factory=list, repr=False)
@@ -122,6 +127,7 @@ def summarise(server: str, work: Work, loads: Sequence[Load]) -> Result:
         codes=codes,
         late_p99_ms=float(np.percentile([s.late_s * 1000 for s in samples], 99)) if samples else 0,
         generator_cores=max(load.cores for load in loads),
+        cpu_ms=1000 * sum(load.server_cpu_s for load in loads) / max(1, len(served)),
         rounds=rounds,
         latencies=latencies,
     )
@@ -150,7 +156,10 @@ def measure(
             with start() as endpoint:
                 for work in works:
                     # Every round has other arrivals, the same for all servers.
+                    before = cpu_seconds(endpoint.pid) if endpoint.pid else 0.0
                     load = asyncio.run(run_load(endpoint, work, seed=number))
+                    if endpoint.pid:
+                        load = replace(load, server_cpu_s=cpu_seconds(endpoint.pid) - before)
                     loads.setdefault((work.name, endpoint.name), []).append(load)
                     one = summarise(endpoint.name, work, [load])
                     tail = one.latency_ms.get("p99", 0.0)

@@ -15,7 +15,7 @@ from service.bench_serve import Result
 
 COLUMNS = (
     "load", "server", "served/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "max ms", "sent",
-    "shed", "with Retry-After", "shed p99 ms", "failed",
+    "shed", "with Retry-After", "shed p99 ms", "failed", "CPU ms",
 )  # fmt: skip
 
 
@@ -31,7 +31,8 @@ def markdown(title: str, about: str, results: Sequence[Result], threads: int = 0
             f"{about} Measured on {used['processor']}, Python {used['python']}, GPU: "
             f"{used['gpu'] or 'none'}. The load generator shared the machine, kept at most "
             f"{cores:.2f} cores busy, and started 99 % of the requests of an open loop within "
-            f"{late:.1f} ms of their time."
+            f"{late:.1f} ms of their time. CPU ms is the processor time of all of a server's "
+            "processes for each request that it served."
         ),
         "",
         "| " + " | ".join(COLUMNS) + " |",
@@ -114,4 +115,5 @@ def _cells(result: Result) -> list[str]:
         f"{100 * result.shed_with_return:.0f} %" if result.shed else "",
         f"{shed['p99']:.1f}" if shed else "",
         str(result.failed),
+        f"{result.cpu_ms:.1f}" if result.cpu_ms else "",
     ]

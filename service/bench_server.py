@@ -28,7 +28,7 @@ class LocalServer:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the server and its engine have used."""
-        return sum(map(_cpu_seconds, [self.pid, *_children(self.pid)]))
+        return cpu_seconds(self.pid)
 
     def memory_mb(self) -> float:
         """Return the resident memory of the server and its engine in millions of bytes."""
@@ -74,6 +74,15 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
             return found[1]
         time.sleep(0.1)
     raise RuntimeError(f"the server did not start: {log.read_text(encoding='utf-8')[-2000:]}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process and all those below it have used."""
+    try:
+        below = sum(map(cpu_seconds, _children(pid)))
+        return below + _cpu_seconds(pid)
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return 0.0
 
 
 def _children(pid: int) -> list[int]:

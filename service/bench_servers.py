@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -46,7 +46,7 @@ class Started:
             return self.endpoint
         words = {"grpc": "gRPC", "grpc-raw": "gRPC, raw maps"}[name]
         title = f"{self.endpoint.name}, {words}"
-        return Endpoint(title, self.endpoint.url, self.grpc, raw=name == "grpc-raw")
+        return replace(self.endpoint, name=title, grpc=self.grpc, raw=name == "grpc-raw")
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def our_server(settings: Mapping[str, object], work: Work) -> Iterator[Started]:
     with _process("hdsynth", [sys.executable, "-c", _RUN], environment) as process:
         base = f"http://127.0.0.1:{http}"
         _wait(process, "hdsynth", f"{base}/readyz")
-        endpoint = Endpoint("hdsynth", f"{base}/v1/synthesize")
+        endpoint = Endpoint("hdsynth", f"{base}/v1/synthesize", pid=process.pid)
         _require_answer(endpoint, work)
         metrics_url = f"http://127.0.0.1:{metrics}/metrics"
         yield Started(endpoint, process.pid, f"127.0.0.1:{rpc}", metrics_url)
@@ -76,7 +76,7 @@ def other_server(
     environment["BENCH_PORT"] = str(port)
     command = [python, str(folder / f"{adapter}_server.py")]
     with _process(adapter, command, environment) as process:
-        endpoint = Endpoint(adapter, f"http://127.0.0.1:{port}/v1/synthesize")
+        endpoint = Endpoint(adapter, f"http://127.0.0.1:{port}/v1/synthesize", pid=process.pid)
         _wait(process, adapter, port=port)
         _require_answer(endpoint, work)
         yield Started(endpoint, process.pid)

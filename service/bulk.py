@@ -31,7 +31,7 @@ from service.bulk_task import (
 SETTINGS = f"{NOTES}/settings.json"
 ERRORS = f"{NOTES}/errors.jsonl"
 REPORT = f"{NOTES}/report.json"
-RETRIES = 2
+RETRIES = 1
 """How often work is given out again whose worker has died; then it counts as failed."""
 _MOST_ROWS = 256
 """Maps of one piece of work: little enough to tell progress, enough to keep an engine busy."""

@@ -21,7 +21,7 @@ EDGES_S = np.geomspace(1e-4, 1e3, 561)
 LOOK_S, LOOK_RUNS = 0.2, 20
 """How much of a longer span is simulated exactly, at least; see ``Replicas.advance``."""
 STEADY_LOAD = 0.85
-"""Part of the largest throughput up to which a span is taken to go on as it began."""
+"""Part of the largest throughput up to which queues stay short; above its inverse they fill."""
 
 
 @dataclass
@@ -120,8 +120,8 @@ class Replicas:
     def advance(self, seconds: float, rate: float) -> Counts:
         """Let time pass while ``rate`` requests come per second in all.
 
-        Of a span in which nobody is overloaded or behind, the beginning is simulated, and the
-        rest is taken to go on in the same way; every other span is simulated from end to end.
+        Of a span in which all queues stay short, or all stay full, the beginning is simulated and
+        the rest taken to go on in the same way; every other span is simulated from end to end.
         """
         counts = Counts()
         if rate and not self.serving:
@@ -148,21 +148,27 @@ class Replicas:
         return counts
 
     def _is_steady(self, rate: float) -> bool:
-        most = STEADY_LOAD * self.curve.images_per_s(self.batch) * self.serving
-        return rate <= most and bool((self._waiting <= self.batch).all())
+        """Whether every queue is short and stays so, or full and stays so."""
+        full = self.curve.images_per_s(self.batch) * self.serving
+        if rate <= STEADY_LOAD * full:
+            return bool((self._waiting <= self.batch).all())
+        room = self._room[-1] - 2 * self.batch
+        return rate * STEADY_LOAD >= full and bool((self._waiting[self._serving] >= room).all())
 
     def _go_on(self, seconds: float, rate: float, seen: Counts, look: float) -> Counts:
         arrived = int(self._random.poisson(rate * seconds))
+        served = round(arrived * seen.served / (seen.served + seen.shed))
         self.now += seconds
         self._free_at += seconds
         self._ring += seconds
         times = seconds / look
         return Counts(
             arrived=arrived,
-            served=arrived,
+            served=served,
+            shed=arrived - served,
             runs=seen.runs * times,
             busy_s=seen.busy_s * times,
-            latencies=seen.latencies * (arrived / seen.served),
+            latencies=seen.latencies * (served / seen.served),
         )
 
     def _run_once(

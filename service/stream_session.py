@@ -313,7 +313,7 @@ class Session:
             self._wake()
         if previous is not None:
             # Also after a drop: the next frame waits for this one to stay behind all before it.
-            pass
+            await asyncio.wait({previous})
 
     async def _photo(
         self, frame: Arrival, ready: FrameScene, previous: asyncio.Task[None] | None

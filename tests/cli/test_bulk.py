@@ -93,7 +93,8 @@ def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path) -> None
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     (source / "instance/lonely.png").unlink()
-    options = ("--engine", "ray", source, target, "--model", plain_bundle, "--backend", BACKEND)
+    options = ("--engine", "ray", source, target, "--model", plain_bundle, "--backend", BACKEND,
+               "--workers", "1")  # fmt: skip
     done = hdsynth("synthesize", *options)
     assert done.returncode == 3, done.stderr
     found = errors(target)
@@ -130,7 +131,7 @@ def test_shards_in_and_out_of_an_object_store(
     bucket.pipe_file("photos/maps/a.tar", whole.read_bytes())
     bucket.pipe_file("photos/maps/torn.tar", whole.read_bytes()[:2000])
     command = ("synthesize", "--engine", "ray", "--shards", f"{address}/maps", f"{address}/out",
-               "--model", plain_bundle, "--backend", BACKEND)  # fmt: skip
+               "--model", plain_bundle, "--backend", BACKEND, "--workers", "1")  # fmt: skip
     done = hdsynth(*command)
     assert done.returncode == 3, done.stderr
     bucket.invalidate_cache()

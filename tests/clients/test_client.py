@@ -18,6 +18,7 @@ from hdsynth_client import (
     Client,
     ConnectionFailedError,
     GrpcClient,
+    Photo,
     Retry,
     ServiceError,
     Styles,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TARGETS = ("server-cpu", "server-gpu", "trainer")
 PYTHON_WITH_TOOLS = Path(sys.executable).parent
 
@@ -74,35 +77,38 @@ def test_bases_are_pinned_by_digest() -> None:
     foreign = [image for image in images if not image.startswith("hdsynth/")]
     for image in [base, *foreign]:
         assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)
+    # CUDA's libraries lie under the version of that Python.
+    version = base.split(":")[1].rsplit(".", 1)[0]
+    assert {*re.findall(r"/lib/(python[\d.]+)/", DOCKERFILE)} == {f"python{version}"}
     assert {text.split()[1] for text in stages().values()} <= {"${PYTHON}", *stages()}
 
 
 def test_every_command_is_a_script_of_ours() -> None:
     """RUN holds nothing that the tests below do not run as well."""
-    text = DOCKERFILE.replace("\\\n", " ")
-    commands = re.findall(r"^RUN (?:--mount=\S+ +)*(\S+)", text, re.MULTILINE)
+    text = DOCKERFILE.replace("\\\n", "")
+    lines = re.findall(r"^RUN ((?:--mount=\S+ )*)(.*)$", text, re.MULTILINE)
+    commands = {part.split()[0] for _, line in lines for part in line.split("&&")}
     assert {Path(command).name for command in commands} == {p.name for p in DOCKER.glob("*.sh")}
+
+
+def context() -> list[str]:
+    """Return what the build's context lets in."""
+    lines = (DOCKER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not line.startswith(("!", "#"))] == ["*", "**/__pycache__"]
+    return [line[1:] for line in lines if line.startswith("!")]
 
 
 def test_context_holds_what_the_wheel_is_made_of() -> None:
     """Everything that pyproject.toml packs is let into the build's context."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    allowed = {
-        line[1:] for line in (DOCKER / "Dockerfile.dockerignore").read_text().split("\n")
-        if line.startswith("!")
-    }  # fmt: skip
-    packed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    files = [project["project"]["readme"], *project["project"]["license-files"], "pyproject.toml"]
-    assert {*packed, *files, "docker"} == allowed
+    packed = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    about = PROJECT["project"]
+    files = [about["readme"], *about["license-files"], "pyproject.toml"]
+    assert {*packed, *files, "docker"} == {*context()}
 
 
 def test_extras_and_versions_are_those_of_the_project() -> None:
     """Every extra that an image installs exists, and images have the project's version."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = PROJECT["project"]
     for extras in re.findall(r"^ARG EXTRAS=(.*)$", DOCKERFILE, re.MULTILINE):
         assert {*extras.split(",")} <= project["optional-dependencies"].keys()
     assert f"ARG VERSION={project['version']}\n" in DOCKERFILE
@@ -165,7 +171,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "PATH": f"{folder}/python/bin:{os.environ['PATH']}",
         "PIP_NO_COMPILE": "0",  # the value of "compile", as pip reads it; it takes half of the time
     }
-    run(DOCKER / "build-wheel.sh", folder / "dist", cwd=ROOT, env=clean)
+    source = folder / "source"
+    for name in context():
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, source / name)
+    run(source / "docker" / "build-wheel.sh", folder / "dist", cwd=source, env=clean)
     # Without openvino and the other extras, which take longer than all the rest.
     made = folder / "hdsynth"
     said = run(DOCKER / "build-environment.sh", made, folder / "dist", "cpu", env=clean)

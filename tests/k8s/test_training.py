@@ -159,7 +159,7 @@ def test_each_process_has_a_gpu(helm4: Path) -> None:
 # ---- For real ----------------------------------------------------------------------------------
 
 SMALL = [
-    "--images", "400", "--crop", "32", "--scale", "32", "48", "--width", "4", "--downsamplings",
+    "--images", "160", "--crop", "32", "--scale", "32", "48", "--width", "4", "--downsamplings",
     "2", "--blocks", "1", "--set", "discriminator_width=4", "--perceptual", "0", "--batch", "1",
     "--workers", "0", "--checkpoint-every", "100000", "--threads", "1", "--set", "ema_images=4",
 ]  # fmt: skip
@@ -240,12 +240,12 @@ def test_two_pods_train_and_resume_after_eviction(helm4: Path, pairs: Path) -> N
     logs = "".join((pairs / f"first-{rank}").read_text() for rank in range(2))
     assert all(codes), logs
     stopped_at = position(run)
-    assert 0 < stopped_at < 400, logs
+    assert 0 < stopped_at < 160, logs
 
     second = start_pods(job, pairs, pairs / "second")
     codes = [pod.wait(timeout=120) for pod in second]
     logs = "".join((pairs / f"second-{rank}").read_text() for rank in range(2))
     assert codes == [0, 0], logs
-    assert f"{stopped_at}/400" in (pairs / "second-0").read_text(), logs
-    assert position(run) == 400
+    assert f"{stopped_at}/160" in (pairs / "second-0").read_text(), logs
+    assert position(run) == 160
     assert load_bundle(run / "bundle").generator.width == 4

@@ -140,6 +140,7 @@ def test_openapi_describes_the_form_and_its_answers(document: dict[str, Any]) ->
         "ETag",
         "Server-Timing",
         "X-Cache",
+        "X-Faithfulness",
         "X-Image-Height",
         "X-Image-Width",
         "X-Model-Version",

@@ -33,7 +33,8 @@ def test_cancelled_work_is_not_begun() -> None:
     """Who leaves before a thread is free costs nothing; others are served."""
 
     async def main() -> None:
-        threads, gate, begun = WorkerThreads(1, "work"), threading.Event(), []
+        threads, gate = WorkerThreads(1, "work"), threading.Event()
+        begun: list[int] = []
         first = asyncio.create_task(threads.run(gate.wait))
         second = asyncio.create_task(threads.run(begun.append, 2))
         third = asyncio.create_task(threads.run(begun.append, 3))
@@ -54,7 +55,12 @@ def test_closing_cancels_what_waits() -> None:
 
     async def main() -> None:
         threads, begun, gate = WorkerThreads(1, "work"), threading.Event(), threading.Event()
-        first = asyncio.create_task(threads.run(lambda: begun.set() or gate.wait()))
+
+        def work() -> bool:
+            begun.set()
+            return gate.wait()
+
+        first = asyncio.create_task(threads.run(work))
         await asyncio.to_thread(begun.wait)
         second = asyncio.create_task(threads.run(gate.wait))
         await asyncio.sleep(0)

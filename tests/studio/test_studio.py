@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -348,3 +349,63 @@ def test_built_files_are_current(tmp_path: Path) -> None:
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
     assert files(tmp_path) == files(BUILT), "run `make studio`"
+
+
+TABLET = {"width": 820, "height": 1180}
+
+
+@pytest.fixture
+def tablet(browser: Browser, studio_server: Server) -> Iterator[Studio]:
+    """The studio on a tablet, which has fingers and no mouse."""
+    context = browser.new_context(viewport=TABLET, has_touch=True)  # type: ignore[arg-type]
+    studio = Studio(context.new_page(), studio_server.url)
+    yield studio
+    context.close()
+    assert studio.errors == []
+
+
+class Fingers:
+    """Fingers on the page, as the browser is told of them by a touch screen."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._browser = studio.page.context.new_cdp_session(studio.page)
+
+    def _tell(self, kind: str, points: list[tuple[float, float]]) -> None:
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        self._browser.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    def drag(self, *steps: list[tuple[float, float]]) -> None:
+        """Put fingers down at the first step, one after the other, move them, lift all."""
+        for count in range(1, len(steps[0]) + 1):
+            self._tell("touchStart", steps[0][:count])
+        for points in steps[1:]:
+            self._tell("touchMove", points)
+        self._tell("touchEnd", [])
+
+
+def test_one_finger_paints(tablet: Studio, scene: Scene) -> None:
+    """A finger does what the mouse does, and the photograph follows."""
+    before = tablet.open(scene)
+    tablet.page.get_by_role("radio", name="Brush").tap()
+    tablet.page.get_by_role("radio", name="vegetation").tap()
+    Fingers(tablet).drag(*([tablet.at(x, 12)] for x in range(20, 61, 8)))
+    after = tablet.seen()
+    changed = after.label != before.label
+    assert after.label[12, 20] == after.label[12, 60] == CLASSES.index("vegetation")
+    assert set(after.label[changed].tolist()) == {CLASSES.index("vegetation")}
+    assert not np.array_equal(after.photo[changed], before.photo[changed])
+
+
+def test_two_fingers_move_and_zoom_the_view(tablet: Studio, scene: Scene) -> None:
+    """The points under the fingers stay under them, and nothing is painted."""
+    before = tablet.open(scene)
+    tablet.page.get_by_role("radio", name="Brush").tap()
+    left, right = (40, 60), (80, 60)
+    start = [tablet.at(*left), tablet.at(*right)]
+    moved = [(start[0][0] - 40, start[0][1] + 30), (start[1][0] + 40, start[1][1] + 30)]
+    middle = [tuple((a + b) / 2 for a, b in zip(p, q, strict=True)) for p, q in zip(start, moved)]
+    Fingers(tablet).drag(start, middle, moved)  # type: ignore[arg-type]
+    for point, place in ((left, moved[0]), (right, moved[1])):
+        assert tablet.at(*point) == pytest.approx(place, abs=3)
+    assert tablet.seen().same_as(before)
+    assert tablet.button("Undo").is_disabled()

@@ -67,9 +67,11 @@ def open_judge(source: str | Path, names: tuple[str, ...], device: str = "cpu") 
 def match_classes(segmenter: AnySegmenter, names: tuple[str, ...], source: str) -> Judge:
     """Match a segmenter's classes with those of a data set. Raises ValueError if none fits."""
     own = [_plain(name) for name in segmenter.classes or names]
+    if len(own) > NO_CLASS:
+        raise ValueError(f"{source}: has {len(own)} classes; at most {NO_CLASS} can be judged")
     wanted = {_plain(name): label for label, name in enumerate(names)}
     table = np.full(256, NO_CLASS, np.uint8)
-    for index, name in enumerate(own[:256]):
+    for index, name in enumerate(own):
         table[index] = wanted.get(name, NO_CLASS)
     unknown = tuple(label for name, label in wanted.items() if name not in own)
     if len(unknown) == len(names):
