@@ -8,17 +8,20 @@ from typing import Any
 
 import click
 
+from cli.ablate import ablate
 from cli.bench import bench
 from cli.bundle import bundle
+from cli.capacity import capacity
 from cli.check import check
 from cli.data import data
 from cli.demo import demo
 from cli.encode import encode
-from cli.evaluate import evaluate, train_segmenter
+from cli.evaluate import evaluate, export_segmenter, train_segmenter
 from cli.export import export, import_checkpoint
 from cli.key import key
 from cli.sample import sample
 from cli.serve import serve
+from cli.simulate import simulate
 from cli.study import study
 from cli.synthesize import synthesize
 from cli.train import train
@@ -47,6 +50,11 @@ def _one_line(error: Exception) -> str:
             "onnx": "export",
             "onnxruntime": "cpu",
             "panda3d": "demo",
+            "ray": "ray",
+            "simpy": "simulation",
+            "transformers": "huggingface",
+            "torchmetrics": "fid",
+            "matplotlib": "bench",
         }
         name = extra.get((error.name or "").partition(".")[0])
         if name:
@@ -67,7 +75,7 @@ def _exit_code(error: Exception) -> int:
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hdsynth")
 def cli() -> None:
-    r"""Turn label maps into photographs.
+    """Turn label maps into photographs.
 
     \b
     Try it:            hdsynth sample scenes --count 4
@@ -77,12 +85,13 @@ def cli() -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unusable input, 4 unusable bundle or
     checkpoint, 5 an optional part is not installed.
-    """
+    """  # noqa: D301, click reads the control character that keeps lines as they are
 
 
 for command in (
     synthesize, serve, train, export, bundle, sample, data, encode, import_checkpoint, evaluate,
-    train_segmenter, study, bench, demo, key, check,
+    train_segmenter, export_segmenter, ablate, study, bench, demo, key, check, capacity,
+    simulate,
 ):  # fmt: skip
     cli.add_command(command)
 
