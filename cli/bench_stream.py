@@ -22,7 +22,7 @@ from cli.options import FILE, Size, model_option
 @click.option("--size", type=Size(), default="1024x512", show_default=True)
 @click.option("--zlib/--raw", "packed", default=False, help="Deflate the maps, or send them raw.")
 @click.option("--idle", "idle_s", type=click.FloatRange(0, min_open=True),
-              help="Beside them, keep an idle stream with a ping every 10 s that long.")  # fmt: skip
+              help="Seconds that a stream of pings alone is kept open beside.")  # fmt: skip
 @click.option("-o", "--output", type=FILE, help="Also write the table here, and JSON beside it.")
 def bench_stream(
     model: Path | None, address: str | None, key: str | None, backend: str, sessions: int,

@@ -84,7 +84,7 @@ def cli() -> None:
     Train your own:    hdsynth train DATA -o RUN, then hdsynth export RUN/bundle
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 unusable input, 4 unusable bundle or
-    checkpoint, 5 an optional part is not installed.
+    checkpoint, 5 an optional part is not installed, 75 training stopped early under torchrun.
     """  # noqa: D301, click reads the control character that keeps lines as they are
 
 

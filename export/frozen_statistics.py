@@ -9,6 +9,7 @@ statistics that it used, and takes those of an earlier run in their place.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -54,7 +55,7 @@ def write_frozen_graph(source: Path, target: Path) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param
-    shape = [batch, sum(channels), 2]
+    shape: list[str | int | None] = [batch, sum(channels), 2]
     graph.input.append(helper.make_tensor_value_info(GIVEN, TensorProto.FLOAT, shape))
     graph.input.append(helper.make_tensor_value_info(FROZEN, TensorProto.BOOL, [batch]))
     graph.output.append(helper.make_tensor_value_info(USED, TensorProto.FLOAT, shape))
@@ -67,7 +68,7 @@ def _norm(norm: onnx.NodeProto, name: str, given: str, used: str) -> list[onnx.N
     x, scale, bias = norm.input
     epsilon = helper.get_node_attr_value(norm, "epsilon")
     # Every line is one operation: what it makes, from what.
-    operations: list[tuple[str, str, list[str], dict[str, int]]] = [
+    operations: list[tuple[str, str, list[str], dict[str, Any]]] = [
         ("flat", "Reshape", [x, "rows"], {}),
         ("mean", "ReduceMean", ["flat", "pixels"], {"keepdims": 1}),
         ("apart", "Sub", ["flat", "mean"], {}),

@@ -18,7 +18,7 @@ class BatchCurve:
     """Seconds of every image."""
     start_s: float = 0.0
     """Seconds of every run on top."""
-    source: str = "given"
+    source: str = "given, not measured"
     """Where the numbers come from, for people."""
 
     def __post_init__(self) -> None:

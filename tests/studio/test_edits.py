@@ -182,6 +182,7 @@ def test_copy_a_style_to_an_object_and_to_its_class(studio: Studio, scene: Scene
     assert everywhere.options["styles"] == {}
     for window in windows(before)[:4]:
         assert difference(before, everywhere, everywhere.box(window)) > DIFFERENT
+    assert np.array_equal(everywhere.instance, before.instance)
 
 
 def test_mix_two_styles(studio: Studio, scene: Scene) -> None:
@@ -329,7 +330,7 @@ def test_add_an_object(placed: tuple[Seen, Seen, int]) -> None:
     assert difference(before, after, (rows, columns)) > DIFFERENT
 
 
-def test_move_scale_and_flip_an_object(placed: tuple[Seen, Seen, int], studio: Studio) -> None:
+def test_move_an_object(placed: tuple[Seen, Seen, int], studio: Studio) -> None:
     """The object goes where it is dragged, and what was below it comes back."""
     before, after, car = placed
     rows, columns = after.box(car)
@@ -343,29 +344,45 @@ def test_move_scale_and_flip_an_object(placed: tuple[Seen, Seen, int], studio: S
     there = moved.instance == car
     assert np.array_equal(moved.instance[~there], before.instance[~there])
     assert difference(after, moved, moved.box(car)) > DIFFERENT
+    left = (after.instance == car) & ~there
+    assert np.abs(moved.photo[left].astype(int) - after.photo[left]).mean() > DIFFERENT
 
+
+def test_flip_an_object(placed: tuple[Seen, Seen, int], studio: Studio) -> None:
+    """It is mirrored in its place; twice is as before."""
+    _, after, car = placed
     studio.tab("Object")
     studio.button("Flip").click()
     flipped = studio.seen()
+    mask = after.instance[after.box(car)] == car
     assert np.array_equal(flipped.instance[flipped.box(car)] == car, mask[:, ::-1])
-    assert not np.array_equal(flipped.photo, moved.photo)
+    assert flipped.box(car) == after.box(car)
+    assert difference(after, flipped, after.box(car)) > ALIKE
+    studio.button("Flip").click()
+    assert studio.seen().same_as(after)
 
+
+def test_scale_an_object(placed: tuple[Seen, Seen, int], studio: Studio) -> None:
+    """It grows from where it stands, and so does what is seen of it."""
+    before, after, car = placed
+    studio.tab("Object")
     for _ in range(4):
         studio.button("Larger").click()
     larger = studio.seen()
-    assert (larger.instance == car).sum() > 1.5 * mask.sum()
-    assert difference(flipped, larger, larger.box(car)) > DIFFERENT
+    grown = larger.instance == car
+    assert grown.sum() > 1.5 * (after.instance == car).sum()
+    assert larger.box(car)[0].stop == after.box(car)[0].stop
+    assert np.array_equal(larger.instance[~grown], before.instance[~grown])
+    assert difference(after, larger, larger.box(car)) > DIFFERENT
 
 
-def test_order_and_remove_objects(placed: tuple[Seen, Seen, int], studio: Studio) -> None:
-    """The last one placed covers the others until it is sent back; removed ones leave no hole."""
-    before, one, car = placed
+def test_order_of_objects(placed: tuple[Seen, Seen, int], studio: Studio) -> None:
+    """The last one placed covers the others until it is sent back."""
+    _, one, car = placed
     studio.tab("Add")
     studio.button("Add balcony-fence 1").click()
     two = studio.seen()
-    fence = studio.selected
-    assert fence is not None
-    covered = (one.instance == car) & (two.instance == fence)
+    covered = (one.instance == car) & (two.instance == studio.selected)
     assert covered.any()
     studio.tab("Object")
     studio.button("Send backward").click()
@@ -374,8 +391,11 @@ def test_order_and_remove_objects(placed: tuple[Seen, Seen, int], studio: Studio
     assert difference(two, behind, behind.box(car)) > ALIKE
     studio.button("Bring forward").click()
     assert studio.seen().same_as(two)
-    studio.button("Remove").click()
-    assert studio.seen().same_as(one)
+
+
+def test_remove_an_object_that_was_placed(placed: tuple[Seen, Seen, int], studio: Studio) -> None:
+    """It leaves no hole: maps and photograph are as they were without it."""
+    before, one, car = placed
     studio.select(car, one)
     studio.key("Delete")
     assert studio.seen().same_as(before)
