@@ -58,7 +58,7 @@ class Load:
 
     samples: list[Sample]
     seconds: float
-    """From the start to the last answer."""
+    """From the start to the last photograph."""
     cores: float
     """Processor cores that the generator itself kept busy."""
     server_cpu_s: float = 0.0
@@ -247,4 +247,8 @@ async def closed_loop(target: Target, clients: int, seconds: float) -> Load:
 
 def _load(samples: list[Sample], started: float, worked: float) -> Load:
     seconds = perf_counter() - started
-    return Load(samples, seconds, (process_time() - worked) / seconds)
+    cores = (process_time() - worked) / seconds
+    # A request that is lost, and fails when the server's or our patience ends, is counted as such;
+    # it must not stretch the time in which all others were served.
+    served = [s.due_s + s.latency_s for s in samples if s.answer.outcome == "served"]
+    return Load(samples, max(served, default=seconds), cores)

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import math
-import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from service.bulk_ray import RETRIES, Columns, connected, cut, give_out, resources_of, rows_at_once
 from service.bulk_store import NOTES, Store
 from service.bulk_task import (
     SHARD_ERRORS,
@@ -31,13 +28,7 @@ from service.bulk_task import (
 SETTINGS = f"{NOTES}/settings.json"
 ERRORS = f"{NOTES}/errors.jsonl"
 REPORT = f"{NOTES}/report.json"
-RETRIES = 1
-"""How often work is given out again whose worker has died; then it counts as failed."""
-_MOST_ROWS = 256
-"""Maps of one piece of work: little enough to tell progress, enough to keep an engine busy."""
-_PIECES_PER_WORKER = 8
 _LOST = f"its worker died {RETRIES + 1} times while it had this one; see Ray's logs"
-_CPU_BACKENDS = frozenset({"onnx", "openvino", "fake"})
 
 
 class BulkError(ValueError):
@@ -182,13 +173,13 @@ def _finish(task: Task, report: Report, errors: Iterable[dict[str, str]]) -> Rep
     return report
 
 
-# ---- Ray ---------------------------------------------------------------------------------------
+# ---- The work ----------------------------------------------------------------------------------
 
 
 def _run(
     worker: type[FileWorker | ShardWorker],
     task: Task,
-    columns: dict[str, list[str]],
+    columns: Columns,
     cluster: Cluster,
     report: Report,
     progress: Callable[[int], object],
@@ -200,17 +191,17 @@ def _run(
     """
     if not columns["name"]:
         return
-    with _ray(cluster.address) as ray:
-        resources, most = _resources(ray.cluster_resources(), task)
+    with connected(cluster.address) as ray:
+        resources, most = resources_of(ray.clusterresources_of(), task)
         workers = cluster.workers or most
-        rows = rows or _rows_at_once(len(columns["name"]), workers, task.batch)
+        rows = rows or rows_at_once(len(columns["name"]), workers, task.batch)
         # What is lost with a worker is tried again one by one, so that only the guilty stay lost.
         for at_once in dict.fromkeys((rows, 1)):
-            pieces = _pieces(columns, at_once)
+            pieces = cut(columns, at_once)
             report.workers = max(report.workers, min(workers, len(pieces)))
             started = time.time()
             try:
-                batches = _give_out(worker, task, pieces, min(workers, len(pieces)), resources)
+                batches = give_out(worker, task, pieces, min(workers, len(pieces)), resources)
                 told = _collect(batches, report, progress, started)
             except ray.exceptions.RayError as error:
                 reason = str(error).strip().splitlines()[-1]
@@ -224,47 +215,6 @@ def _run(
             if not columns["name"]:
                 return
     report.failed += [(name, _LOST) for name in columns["name"]]
-
-
-def _pieces(columns: dict[str, list[str]], rows: int) -> list[dict[str, list[str]]]:
-    starts = range(0, len(columns["name"]), rows)
-    return [{name: column[s : s + rows] for name, column in columns.items()} for s in starts]
-
-
-def _give_out(
-    worker: type[FileWorker | ShardWorker],
-    task: Task,
-    pieces: list[dict[str, list[str]]],
-    workers: int,
-    resources: dict[str, float],
-) -> Iterable[dict[str, Any]]:
-    """Have the pieces rendered; returns what the workers tell, as it comes."""
-    import ray.data
-
-    # Two pieces at once, so that the engine does not wait between one and the next.
-    pool = ray.data.ActorPoolStrategy(
-        size=workers,
-        max_tasks_in_flight_per_actor=3,
-        max_concurrent_calls_per_actor=2,
-        enable_true_multi_threading=True,
-    )
-    with warnings.catch_warnings():
-        # Without these a map that kills its worker would do so for ever, and Ray has only
-        # deprecated ways to set them.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        work: Any = ray.data.from_items(pieces, override_num_blocks=len(pieces))
-        done = work.map_batches(
-            worker,
-            fn_constructor_args=(task,),
-            batch_size=1,
-            batch_format="numpy",
-            compute=pool,
-            max_restarts=RETRIES,
-            max_task_retries=RETRIES,
-            **resources,
-        )
-    batches: Iterable[dict[str, Any]] = done.iter_batches(batch_size=None)
-    return batches
 
 
 def _collect(
@@ -291,45 +241,3 @@ def _collect(
         report.start_s += began - started
         report.seconds += ended - began
     return told
-
-
-def _rows_at_once(count: int, workers: int, batch: int) -> int:
-    shared = math.ceil(count / (workers * _PIECES_PER_WORKER))
-    return max(batch, min(shared, _MOST_ROWS))
-
-
-def _resources(cluster: dict[str, float], task: Task) -> tuple[dict[str, float], int]:
-    """Return what one worker asks of Ray, and how many of them the cluster has room for."""
-    cores, gpus = cluster.get("CPU", 1.0), int(cluster.get("GPU", 0))
-    if gpus and task.backend.partition(":")[0] not in _CPU_BACKENDS:
-        return {"num_gpus": 1, "num_cpus": min(4.0, cores / gpus)}, gpus
-    each = min(task.threads, cores)
-    return {"num_cpus": each}, max(1, int(cores // each))
-
-
-@contextmanager
-def _ray(address: str) -> Iterator[Any]:
-    """Start Ray here, or connect to a cluster, for as long as the block lasts."""
-    # Nothing is told to Ray's makers; it must be said before the import.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # the rest is in Ray's log files
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise ImportError("bulk runs need Ray: pip install 'hdsynth[ray]'") from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    ray.init(
-        address=address or "local",
-        include_dashboard=None if address else False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # a worker that dies costs the maps that it had, not the run
-    try:
-        yield ray
-    finally:
-        ray.shutdown()

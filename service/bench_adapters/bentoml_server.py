@@ -22,14 +22,14 @@ ATTEMPTS = 4
 QUIET = {"access": {"enabled": False}}
 
 
-@bentoml.service(workers=1, traffic={"timeout": 120}, logging=QUIET)
+@bentoml.service(workers=1, traffic={"timeout": 30}, logging=QUIET)
 class Runner:
     """Runs batches."""
 
     def __init__(self) -> None:
         self.model = work.Model()
 
-    @bentoml.api(batchable=True, max_batch_size=work.MAX_BATCH, max_latency_ms=100_000)  # type: ignore[untyped-decorator]
+    @bentoml.api(batchable=True, max_batch_size=work.MAX_BATCH, max_latency_ms=30_000)  # type: ignore[untyped-decorator]
     def predict(self, maps: np.ndarray) -> np.ndarray:
         """Turn maps (N, 2, H, W) into photographs (N, H, W, 3)."""
         photos: np.ndarray = self.model.run(np.asarray(maps))
@@ -60,7 +60,7 @@ async def _synthesize(request: Request) -> Response:
 app = Starlette(routes=[Route("/v1/synthesize", _synthesize, methods=["POST"])])
 
 
-@bentoml.service(workers=1, traffic={"timeout": 120}, logging=QUIET)
+@bentoml.service(workers=1, traffic={"timeout": 30}, logging=QUIET)
 @bentoml.asgi_app(app)
 class Front:
     """Label and instance map in, JPEG out."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import socket
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +69,25 @@ def s3() -> Iterator[tuple[str, dict[str, str]]]:
     server.stop()
 
 
+@pytest.fixture(scope="module")
+def cluster(s3: tuple[str, dict[str, str]]) -> Iterator[str]:
+    """The address of a Ray cluster of one core, whose workers can reach the bucket."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(HDSYNTH.with_name("ray")), "start", "--head", "--block", f"--port={port}",
+               "--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats"]  # fmt: skip
+    with subprocess.Popen(command, env=os.environ | s3[1], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
+        while True:
+            assert process.poll() is None
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+        process.terminate()
+
+
 def test_a_killed_run_goes_on(plain_bundle: Path) -> None:
     """SIGKILL of all processes half-way: afterwards all are there, none twice and none torn."""
     command = [sys.executable, str(RESTART), "--maps", "40", "--model", str(plain_bundle),
@@ -78,7 +101,7 @@ def test_a_killed_run_goes_on(plain_bundle: Path) -> None:
     assert found["restart"]["photos"] == 40 - found["there_at_kill"]
 
 
-def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path) -> None:
+def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path, cluster: str) -> None:
     """A broken map, a missing file, one that no engine can do, one that kills its worker."""
     source, target = tmp_path / "maps", tmp_path / "photos"
     for name, data in {
@@ -94,7 +117,7 @@ def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path) -> None
             path.write_bytes(data)
     (source / "instance/lonely.png").unlink()
     options = ("--engine", "ray", source, target, "--model", plain_bundle, "--backend", BACKEND,
-               "--workers", "1")  # fmt: skip
+               "--address", cluster)  # fmt: skip
     done = hdsynth("synthesize", *options)
     assert done.returncode == 3, done.stderr
     found = errors(target)
@@ -116,6 +139,7 @@ def test_shards_in_and_out_of_an_object_store(
     plain_bundle: Path,
     tmp_path: Path,
     s3: tuple[str, dict[str, str]],
+    cluster: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A shard becomes a shard of the same keys; a torn one is left out, and tried again later."""
@@ -131,7 +155,7 @@ def test_shards_in_and_out_of_an_object_store(
     bucket.pipe_file("photos/maps/a.tar", whole.read_bytes())
     bucket.pipe_file("photos/maps/torn.tar", whole.read_bytes()[:2000])
     command = ("synthesize", "--engine", "ray", "--shards", f"{address}/maps", f"{address}/out",
-               "--model", plain_bundle, "--backend", BACKEND, "--workers", "1")  # fmt: skip
+               "--model", plain_bundle, "--backend", BACKEND, "--address", cluster)  # fmt: skip
     done = hdsynth(*command)
     assert done.returncode == 3, done.stderr
     bucket.invalidate_cache()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -12,9 +13,9 @@ from cli.capacity import capacity
 from cli.simulate import simulate
 
 
-def run(command: object, *arguments: str | Path) -> Result:
+def run(command: click.Command, *arguments: object) -> Result:
     """Run a command in this process."""
-    return CliRunner().invoke(command, [*map(str, arguments)])  # type: ignore[arg-type]
+    return CliRunner().invoke(command, [*map(str, arguments)])
 
 
 def cells(output: str) -> dict[str, str]:

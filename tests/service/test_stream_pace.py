@@ -38,9 +38,7 @@ def slow(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def start_slow(bundle: Path, log: Path) -> Server:
     """Start such a server."""
-    return start_server(
-        log, model=bundle, backend="fake:base_ms=200", buckets="96x80", max_pixels=2048 * 2048
-    )
+    return start_server(log, model=bundle, backend="fake:base_ms=200", buckets="96x80")
 
 
 @dataclass
@@ -132,27 +130,6 @@ def test_a_client_that_does_not_acknowledge_gets_two(slow: Server, scene: Scene)
     assert sorted([*late.ids, *late.dropped]) == list(range(1, 16))
     assert len(tally.results) >= 5
     assert sorted([*tally.ids, *tally.dropped]) == list(range(1, 16))
-
-
-def test_a_superseded_frame_lets_nobody_overtake(slow: Server, scene: Scene) -> None:
-    """What takes its place waits for the frame before it, even if that takes long to encode."""
-    noise = np.random.default_rng(0).integers(0, 256, (2048, 2048), np.uint16)
-    large = Scene(np.zeros(noise.shape, np.uint8), noise)
-    with grpc_stream(slow, format=pb.IMAGE_FORMAT_WEBP) as stream, grpc_stream(slow) as other:
-        stream.receive()
-        other.receive()
-        stream.send(frame=frame(1, large))
-        time.sleep(1.5 * PERIOD_S)  # the engine is done with it, or will be soon
-        tally, others = Tally(), Tally()
-        for number in range(2, 42):  # the engine is never idle, so that frames wait for it
-            other.send(frame=frame(number, scene))
-            stream.send(frame=frame(number, scene))
-            read(other, others, time.monotonic() + PERIOD_S / 8)
-            read(stream, tally, time.monotonic() + PERIOD_S / 8)
-        read(stream, tally, time.monotonic() + 2)
-    assert tally.ids == sorted(tally.ids)
-    assert tally.ids[0] == 1
-    assert sorted([*tally.ids, *tally.dropped]) == list(range(1, 42))
 
 
 def test_the_scene_cut_of_a_superseded_frame_is_not_lost(slow: Server, scene: Scene) -> None:

@@ -286,6 +286,11 @@ def test_axe_finds_nothing_serious(
         studio.button(name).click()
         found += serious(studio, name)
         studio.key("Escape")
+    studio.tab("Object")
+    photo = {"name": "photo.png", "mimeType": "image/png", "buffer": png(seen.photo)}
+    studio.page.get_by_label("Reference photograph").set_input_files(photo)  # type: ignore[arg-type]
+    studio.button("Take the style").wait_for()
+    found += serious(studio, "From a photo")
     context.close()
     assert found == []
 
