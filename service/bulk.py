@@ -192,7 +192,7 @@ def _run(
     if not columns["name"]:
         return
     with connected(cluster.address) as ray:
-        resources, most = resources_of(ray.clusterresources_of(), task)
+        resources, most = resources_of(ray.cluster_resources(), task)
         workers = cluster.workers or most
         rows = rows or rows_at_once(len(columns["name"]), workers, task.batch)
         # What is lost with a worker is tried again one by one, so that only the guilty stay lost.

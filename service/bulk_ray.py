@@ -24,6 +24,7 @@ Columns = dict[str, list[str]]
 
 
 def cut(columns: Columns, rows: int) -> list[Columns]:
+    """Cut what there is to do into pieces of ``rows`` rows."""
     starts = range(0, len(columns["name"]), rows)
     return [{name: column[s : s + rows] for name, column in columns.items()} for s in starts]
 
@@ -65,6 +66,7 @@ def give_out(
 
 
 def rows_at_once(count: int, workers: int, batch: int) -> int:
+    """Return how many of ``count`` maps make a piece."""
     shared = math.ceil(count / (workers * _PIECES_PER_WORKER))
     return max(batch, min(shared, _MOST_ROWS))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from time import monotonic
 
 from service.engine_child import SLOTS
 from service.engine_process import EngineProcess, EngineState
+from service.working_time import WorkingTime
 
 HANGING = 10
 """An engine hangs if it takes this many times the predicted time,"""
@@ -20,6 +22,7 @@ class EnginePool:
         self.engines = engines
         self._batches = dict.fromkeys(engines, 0)
         self._busy_until = dict.fromkeys(engines, 0.0)
+        self._working = WorkingTime(monotonic())
 
     def at_work(self) -> list[EngineProcess]:
         """Return the engines that are warm."""
@@ -44,6 +47,7 @@ class EnginePool:
     def begin(self, engine: EngineProcess, seconds: float, now: float) -> float:
         """Note a batch that is predicted to take ``seconds``; returns when its engine hangs."""
         self._batches[engine] += 1
+        self._working.begin(engine, now)
         self._busy_until[engine] = max(now, self._busy_until[engine]) + seconds
         return max(HANGING_S, HANGING * (self._busy_until[engine] - now))
 
@@ -52,6 +56,11 @@ class EnginePool:
         self._batches[engine] -= 1
         if not self._batches[engine]:
             self._busy_until[engine] = 0.0
+            self._working.end(engine, monotonic())
+
+    def busy_ratio(self, now: float) -> float:
+        """Return the part of the last half minute in which the engines worked, 0..1."""
+        return self._working.ratio(now, len(self.engines))
 
     def busy_s(self, now: float) -> float:
         """Return the seconds until the first engine is done with what it has."""

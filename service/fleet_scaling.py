@@ -36,9 +36,9 @@ class Scaling:
     """Predicted wait, averaged over the servers, that is aimed at."""
     down_window_s: float = 300.0
     """Seconds of which the largest wish counts before servers are taken away."""
-    target_busy: float = 0.0
+    target_busy: float = 0.6
     """Part of the time in which engines may be busy, a second metric; 0 = not looked at."""
-    down_part: float = 0.0
+    down_part: float = 0.1
     """Part of the servers that may be taken away in a minute; always one."""
 
     @property
@@ -84,6 +84,7 @@ def read_values(path: Path, kind: Kind | None = None) -> ChartValues:
                 max_replicas=int(scaling["maxReplicas"]),
                 target_wait_s=float(scaling["targetWaitSeconds"]),
                 down_window_s=float(scaling["scaleDownSeconds"]),
+                target_busy=float(scaling["targetBusy"]),
             ),
             replicas=int(values["replicas"]),
             max_batch=int(server["maxBatch"]),

@@ -59,6 +59,12 @@ QUEUE_PREDICTED_SECONDS = Gauge(
     ["model"],
     registry=REGISTRY,
 )
+ENGINE_BUSY = Gauge(
+    "hdsynth_engine_busy_ratio",
+    "Part of the last 30 s in which the engines worked; scale on this too.",
+    ["model"],
+    registry=REGISTRY,
+)
 BATCH_SIZE = Histogram(
     "hdsynth_batch_size",
     "Scenes per run of the engine; sum / count is the mean.",

@@ -21,6 +21,7 @@ def watch_queue(scheduler: Scheduler, buckets: Sequence[tuple[int, int]]) -> Non
     model = scheduler.model
     metrics.QUEUE_OLDEST_SECONDS.labels(model).set_function(scheduler.oldest_age)
     metrics.QUEUE_PREDICTED_SECONDS.labels(model).set_function(scheduler.predicted_wait)
+    metrics.ENGINE_BUSY.labels(model).set_function(scheduler.busy_ratio)
     known: dict[Hashable, str] = {(height, width): f"{width}x{height}" for width, height in buckets}
     for lane in Lane:
         for name in {*known.values(), OTHER}:
@@ -32,6 +33,7 @@ def forget_queue(model: str, buckets: Sequence[tuple[int, int]]) -> None:
     """Take away the gauges of a model that is served no longer."""
     metrics.QUEUE_OLDEST_SECONDS.remove(model)
     metrics.QUEUE_PREDICTED_SECONDS.remove(model)
+    metrics.ENGINE_BUSY.remove(model)
     for lane in Lane:
         for name in {*(f"{width}x{height}" for width, height in buckets), OTHER}:
             metrics.QUEUE_DEPTH.remove(model, lane, name)

@@ -143,6 +143,10 @@ class Scheduler:
         busy = self.engines.busy_s(monotonic())
         return self._admission.predicted_wait(lane, busy, len(self.engines.at_work()))
 
+    def busy_ratio(self) -> float:
+        """Return the part of the last half minute in which the engines worked, 0..1."""
+        return self.engines.busy_ratio(monotonic())
+
     def oldest_age(self) -> float:
         """Return the seconds that the scene at the front has waited."""
         since = self.queue.oldest_since()

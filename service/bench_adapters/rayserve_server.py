@@ -36,7 +36,8 @@ class Synthesize:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    # Not one that runs here already, for somebody else.
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": work.PORT})
     application: Any = Synthesize
     serve.run(application.bind(), route_prefix="/v1/synthesize")

@@ -250,8 +250,23 @@ def test_gpu_is_asked_for_and_tolerated(render: Render) -> None:
 
 def test_keda_counts_this_release_alone(render: Render) -> None:
     """Two releases in one cluster do not scale each other."""
-    (trigger,) = only(render(CHART / "ci/keda.yaml"), "ScaledObject")["spec"]["triggers"]
-    assert 'namespace="art",service="photos-hdsynth"' in trigger["metadata"]["query"]
+    triggers = only(render(CHART / "ci/keda.yaml"), "ScaledObject")["spec"]["triggers"]
+    assert len(triggers) == 2
+    for trigger in triggers:
+        assert 'namespace="art",service="photos-hdsynth"' in trigger["metadata"]["query"]
+
+
+def test_servers_scale_on_wait_and_on_busy_engines(render: Render) -> None:
+    """A fast engine's queue is full before its wait is long, so the wait alone is not enough."""
+    scaler = only(render(CHART / "ci/cpu-only.yaml"), "HorizontalPodAutoscaler")["spec"]
+    targets = {
+        entry["pods"]["metric"]["name"]: entry["pods"]["target"]["averageValue"]
+        for entry in scaler["metrics"]
+    }
+    assert targets == {
+        "hdsynth_queue_wait_predicted_seconds": "1000m",
+        "hdsynth_engine_busy_ratio": "600m",
+    }
 
 
 def test_network_is_denied_by_default(render: Render) -> None:

@@ -48,6 +48,13 @@ def test_clients_cannot_make_labels(server: Server, client: httpx.Client) -> Non
     assert new == set()
 
 
+def test_busy_engines_show(server: Server, client: httpx.Client, files: dict[str, bytes]) -> None:
+    """After work the gauge that fleets scale on is above 0."""
+    client.post("/synthesize", files=files)
+    (busy,) = samples(server, "hdsynth_engine_busy_ratio").values()
+    assert 0 < busy <= 1
+
+
 def test_loop_lag_is_measured(server: Server) -> None:
     """The gauge shows how far the server is from keeping its appointments."""
     (lag,) = samples(server, "hdsynth_event_loop_lag_seconds").values()

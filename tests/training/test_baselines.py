@@ -145,10 +145,9 @@ def test_dropout_resumes_where_it_was(pairs_folder: Path, tmp_path: Path) -> Non
     "settings",
     [
         {**PIX2PIX, **UNET},
-        {**CRN, **CASCADE, "perceptual": 0.0, "l1": 1.0},
         {**CASCADE, "perceptual": 0.0},
     ],
-    ids=["pix2pix", "crn", "cascade with styles"],
+    ids=["pix2pix", "cascade with styles"],
 )
 def test_a_trained_baseline_serves(
     pairs_folder: Path, tmp_path: Path, settings: dict[str, Any]
