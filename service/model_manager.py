@@ -171,9 +171,7 @@ class ModelManager:
         pipeline = Pipeline(config, lambda error: self._engine_failed(pipeline, error))
         await pipeline.start()
         drawn = samples.fits(bundle.classes)
-        description = ModelDescription.of(
-            bundle, backend, pipeline.engine_name, max_pixels, samples=drawn
-        )
+        description = ModelDescription.of(bundle, pipeline.engine_name, max_pixels, samples=drawn)
         return ServedModel(pipeline, description, ResultCache(settings.result_cache_mb << 20))
 
     def _engine_failed(self, pipeline: Pipeline, error: Exception) -> None:

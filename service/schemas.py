@@ -246,7 +246,7 @@ class ModelDescription(BaseModel):
     engine: str = Field(description="what runs it")
     parity: Parity | None = Field(
         description="how far the engine's pixels are from the reference implementation, in grey "
-        "levels 0..255; null = the engine is the reference"
+        "levels 0..255; null = the bundle has no record of this engine"
     )
     classes: list[SceneClass]
     ignore_labels: list[int] = Field(description="label values that mean 'no class'")
@@ -255,12 +255,15 @@ class ModelDescription(BaseModel):
     samples: bool = Field(description="whether `/v1/samples` draws scenes for it")
 
     @classmethod
-    def of(
-        cls, bundle: Bundle, backend: str, engine: str, max_pixels: int, samples: bool
-    ) -> ModelDescription:
-        """Describe the bundle that a backend's engine runs."""
+    def of(cls, bundle: Bundle, engine: str, max_pixels: int, samples: bool) -> ModelDescription:
+        """Describe the bundle that an engine runs, by the engine's name: runtime ... precision."""
         names = zip(bundle.classes.names, bundle.classes.palette, strict=True)
-        parities = [entry.parity for entry in bundle.engines if entry.backend == backend]
+        runtime, *_, precision = engine.split()
+        parities = [
+            entry.parity
+            for entry in bundle.engines
+            if (entry.backend, entry.precision) == (runtime, precision)
+        ]
         return cls(
             name=bundle.name,
             version=bundle.version,

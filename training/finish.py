@@ -29,7 +29,7 @@ def finish(state: TrainingState, config: TrainConfig, folder: Path, name: str) -
             if _weights(earlier) == _weights(made):
                 return earlier
             folder.rename(folder.with_name(f"{folder.name}-{earlier.version}"))
-        made.folder.replace(folder)
+        (Path(staging) / "bundle").replace(folder)
     return load_bundle(folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -53,8 +53,8 @@ def errors(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[tuple[str, dict[str, str]]]:
-    """A bucket's address, and the environment in which it can be reached."""
+def environment() -> Iterator[dict[str, str]]:
+    """What cluster and commands need to know: the way to an object store, and Ray's password."""
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(port=0, verbose=False)
     server.start()
@@ -64,20 +64,25 @@ def s3() -> Iterator[tuple[str, dict[str, str]]]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
-    yield "s3://photos", environment
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield environment
     server.stop()
 
 
 @pytest.fixture(scope="module")
-def cluster(s3: tuple[str, dict[str, str]]) -> Iterator[str]:
-    """The address of a Ray cluster of one core, whose workers can reach the bucket."""
+def cluster(environment: dict[str, str]) -> Iterator[str]:
+    """The address of a Ray cluster of one core, whose workers can reach the object store."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [str(HDSYNTH.with_name("ray")), "start", "--head", "--block", f"--port={port}",
                "--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats"]  # fmt: skip
-    with subprocess.Popen(command, env=os.environ | s3[1], stdout=subprocess.DEVNULL,
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:  # fmt: skip
         while True:
             assert process.poll() is None
@@ -136,17 +141,10 @@ def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path, cluster
 
 
 def test_shards_in_and_out_of_an_object_store(
-    plain_bundle: Path,
-    tmp_path: Path,
-    s3: tuple[str, dict[str, str]],
-    cluster: str,
-    monkeypatch: pytest.MonkeyPatch,
+    plain_bundle: Path, tmp_path: Path, environment: dict[str, str], cluster: str
 ) -> None:
     """A shard becomes a shard of the same keys; a torn one is left out, and tried again later."""
     fsspec = pytest.importorskip("s3fs")
-    address, environment = s3
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
     bucket = fsspec.S3FileSystem(endpoint_url=environment["AWS_ENDPOINT_URL"])
     bucket.mkdir("photos")
     whole = tmp_path / "whole.tar"
@@ -154,7 +152,7 @@ def test_shards_in_and_out_of_an_object_store(
     write_shard(whole, {**members, "bad.label.png": b"no map", "none.json": b"{}"})
     bucket.pipe_file("photos/maps/a.tar", whole.read_bytes())
     bucket.pipe_file("photos/maps/torn.tar", whole.read_bytes()[:2000])
-    command = ("synthesize", "--engine", "ray", "--shards", f"{address}/maps", f"{address}/out",
+    command = ("synthesize", "--engine", "ray", "--shards", "s3://photos/maps", "s3://photos/out",
                "--model", plain_bundle, "--backend", BACKEND, "--address", cluster)  # fmt: skip
     done = hdsynth(*command)
     assert done.returncode == 3, done.stderr
