@@ -47,8 +47,8 @@ def give_out(
         enable_true_multi_threading=True,
     )
     with warnings.catch_warnings():
-        # Without these a map that kills its worker would do so for ever, and Ray has only
-        # deprecated ways to set them.
+        # A worker always comes back, but with its pieces only so often: else a map that kills it
+        # would do so for ever. Ray has only a deprecated way to say so.
         warnings.simplefilter("ignore", DeprecationWarning)
         work: Any = ray.data.from_items(pieces, override_num_blocks=len(pieces))
         done = work.map_batches(
@@ -57,7 +57,7 @@ def give_out(
             batch_size=1,
             batch_format="numpy",
             compute=pool,
-            max_restarts=RETRIES,
+            max_restarts=-1,
             max_task_retries=RETRIES,
             **resources,
         )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import secrets
-import socket
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,7 +50,7 @@ def errors(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def environment() -> Iterator[dict[str, str]]:
-    """What cluster and commands need to know: the way to an object store, and Ray's password."""
+    """Variables that lead every process to an object store of its own."""
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(port=0, verbose=False)
     server.start()
@@ -64,33 +60,12 @@ def environment() -> Iterator[dict[str, str]]:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         yield environment
     server.stop()
-
-
-@pytest.fixture(scope="module")
-def cluster(environment: dict[str, str]) -> Iterator[str]:
-    """The address of a Ray cluster of one core, whose workers can reach the object store."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(HDSYNTH.with_name("ray")), "start", "--head", "--block", f"--port={port}",
-               "--num-cpus=1", "--include-dashboard=false", "--disable-usage-stats"]  # fmt: skip
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
-        while True:
-            assert process.poll() is None
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                break
-            time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-        process.terminate()
 
 
 def test_a_killed_run_goes_on(plain_bundle: Path) -> None:
@@ -106,7 +81,7 @@ def test_a_killed_run_goes_on(plain_bundle: Path) -> None:
     assert found["restart"]["photos"] == 40 - found["there_at_kill"]
 
 
-def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path, cluster: str) -> None:
+def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path) -> None:
     """A broken map, a missing file, one that no engine can do, one that kills its worker."""
     source, target = tmp_path / "maps", tmp_path / "photos"
     for name, data in {
@@ -122,7 +97,7 @@ def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path, cluster
             path.write_bytes(data)
     (source / "instance/lonely.png").unlink()
     options = ("--engine", "ray", source, target, "--model", plain_bundle, "--backend", BACKEND,
-               "--address", cluster)  # fmt: skip
+               "--workers", "1")  # fmt: skip
     done = hdsynth("synthesize", *options)
     assert done.returncode == 3, done.stderr
     found = errors(target)
@@ -141,7 +116,7 @@ def test_errors_do_not_stop_the_rest(plain_bundle: Path, tmp_path: Path, cluster
 
 
 def test_shards_in_and_out_of_an_object_store(
-    plain_bundle: Path, tmp_path: Path, environment: dict[str, str], cluster: str
+    plain_bundle: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """A shard becomes a shard of the same keys; a torn one is left out, and tried again later."""
     fsspec = pytest.importorskip("s3fs")
@@ -153,7 +128,7 @@ def test_shards_in_and_out_of_an_object_store(
     bucket.pipe_file("photos/maps/a.tar", whole.read_bytes())
     bucket.pipe_file("photos/maps/torn.tar", whole.read_bytes()[:2000])
     command = ("synthesize", "--engine", "ray", "--shards", "s3://photos/maps", "s3://photos/out",
-               "--model", plain_bundle, "--backend", BACKEND, "--address", cluster)  # fmt: skip
+               "--model", plain_bundle, "--backend", BACKEND, "--workers", "1")  # fmt: skip
     done = hdsynth(*command)
     assert done.returncode == 3, done.stderr
     bucket.invalidate_cache()
