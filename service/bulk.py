@@ -196,12 +196,13 @@ def _run(
         workers = cluster.workers or most
         rows = rows or rows_at_once(len(columns["name"]), workers, task.batch)
         # What is lost with a worker is tried again one by one, so that only the guilty stay lost.
-        for at_once in dict.fromkeys((rows, 1)):
+        for at_once, overlap in ((rows, True), (1, False)):
             pieces = cut(columns, at_once)
             report.workers = max(report.workers, min(workers, len(pieces)))
             started = time.time()
             try:
-                batches = give_out(worker, task, pieces, min(workers, len(pieces)), resources)
+                used = min(workers, len(pieces))
+                batches = give_out(worker, task, pieces, used, resources, overlap)
                 told = _collect(batches, report, progress, started)
             except ray.exceptions.RayError as error:
                 reason = str(error).strip().splitlines()[-1]

@@ -35,15 +35,19 @@ def give_out(
     pieces: list[Columns],
     workers: int,
     resources: dict[str, float],
+    overlap: bool,
 ) -> Iterable[dict[str, Any]]:
-    """Have the pieces rendered; returns what the workers tell, as it comes."""
+    """Have the pieces rendered; returns what the workers tell, as it comes.
+
+    With ``overlap`` a worker has two pieces at once, so that its engine does not wait between one
+    and the next; without it no piece suffers from its neighbour.
+    """
     import ray.data
 
-    # Two pieces at once, so that the engine does not wait between one and the next.
     pool = ray.data.ActorPoolStrategy(
         size=workers,
-        max_tasks_in_flight_per_actor=3,
-        max_concurrent_calls_per_actor=2,
+        max_tasks_in_flight_per_actor=3 if overlap else 1,
+        max_concurrent_calls_per_actor=2 if overlap else 1,
         enable_true_multi_threading=True,
     )
     with warnings.catch_warnings():
