@@ -29,6 +29,14 @@ class EngineInput:
     """(N,) whose normalisation statistics each scene shares; 0 = it has its own. Only
     ``onnx-frozen`` looks at it."""
 
+    def maps(self) -> dict[str, NDArray[Any]]:
+        """The arrays that are there, by name, as torch's networks take them."""
+        return {
+            name: array
+            for name, array in vars(self).items()
+            if array is not None and name != "scene_key"
+        }
+
     def feeds(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """The arrays that a graph with inputs of these names takes."""
         return {name: getattr(self, name) for name in names}

@@ -43,8 +43,8 @@ class CompiledTorchEngine:
 
     def run(self, batch: EngineInput) -> NDArray[np.uint8]:
         """Synthesise photographs: (N, H, W, 3) uint8 RGB."""
-        arrays = {name: array for name, array in vars(batch).items() if array is not None}
-        pixels = self._network({n: self._torch.from_numpy(a) for n, a in arrays.items()})
+        maps = batch.maps()
+        pixels = self._network({name: self._torch.from_numpy(maps[name]) for name in maps})
         return np.asarray(pixels.numpy(), np.uint8)
 
     def close(self) -> None:

@@ -75,8 +75,7 @@ class ReferenceEngine:
         """Synthesise photographs: (N, H, W, 3) uint8 RGB."""
         feeds = {
             name: self._torch.from_numpy(array).to(self._device)
-            for name, array in vars(batch).items()
-            if array is not None
+            for name, array in batch.maps().items()
         }
         with self._torch.inference_mode():
             return np.asarray(self._network(**feeds).cpu().numpy(), np.uint8)

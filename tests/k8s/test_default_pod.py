@@ -83,10 +83,15 @@ def entrypoint() -> list[str]:
 
 
 def confinement() -> list[str]:
-    """Return what to put before a command for a container's rights, where that is permitted."""
+    """Return what to put before a command for a container's rights, where that is permitted.
+
+    It is not where hdsynth itself lies in /tmp, which the container covers.
+    """
     prefix = ["unshare", "--mount", "sh", "-ec", CONFINE, "sh"]
     try:
-        tried = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+        tried = subprocess.run(
+            [*prefix, sys.executable, "-c", ""], capture_output=True, check=False
+        )
     except FileNotFoundError:
         return []
     return prefix if tried.returncode == 0 else []
