@@ -131,5 +131,7 @@ def wait_until_closed(address: tuple[str, int]) -> None:
     while True:
         try:
             socket.create_connection(address).close()
+        except ConnectionResetError:
+            continue  # it was closing at that very moment
         except ConnectionRefusedError:
             return
