@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,8 @@ class Renderer:
         self._synthesizer, self._choice = synthesizer, choice
         self._format: FormatName = format
         self._quality, self._batch = quality, batch
+        self._engine = threading.Lock()
+        """Callers may render at once; the engine is one, and its time is counted once."""
 
     def render(
         self, items: Iterable[Item], deliver: Callable[[str, bytes], None] | None = None
@@ -141,9 +144,12 @@ class Renderer:
 
     def _run_batch(self, batch: list[tuple[int, Scene]], made: dict[int, _Made]) -> None:
         """Run a batch; one that fails is halved, until the scene at fault stands alone."""
-        started = time.perf_counter()
+        started = 0.0
         try:
-            photos = self._synthesizer.run([scene for _, scene in batch])
+            with self._engine:
+                started = time.perf_counter()
+                photos = self._synthesizer.run([scene for _, scene in batch])
+                seconds = time.perf_counter() - started
         except Exception as error:
             if is_fatal(error):
                 raise
@@ -154,7 +160,7 @@ class Renderer:
             self._run_batch(batch[:middle], made)
             self._run_batch(batch[middle:], made)
             return
-        each = (time.perf_counter() - started) / len(batch)
+        each = seconds / len(batch)
         for (place, _), photo in zip(batch, photos, strict=True):
             made[place] = _Made(photo, "", each)
 
