@@ -21,7 +21,7 @@ serve: $(VENV)/.serve ## Serve the bundled model on http://HOST:PORT, and gRPC o
 	$(BIN)/hdsynth serve --host $(HOST) --port $(PORT) --grpc-port $(GRPC_PORT)
 
 test: $(VENV)/.dev ## Run all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev ## Check style, types and import contracts
 	$(BIN)/ruff check
