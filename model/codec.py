@@ -74,7 +74,7 @@ def prepare_maps(
         ids = connected_regions(checked)
     else:
         _require_same_size(instance, label, name)
-        ids = instance.astype(np.int32)
+        ids = instance.astype(np.int32, copy=False)
     return number_objects(checked, ids)
 
 
@@ -127,9 +127,9 @@ def check_label_map(
 
     Raises MapError LABEL_OUT_OF_RANGE naming the first offending value and its pixel.
     """
+    if 0 <= label.min() and label.max() < label_count:
+        return label.astype(np.uint8, copy=False)
     wrong = (label < 0) | (label >= label_count)
-    if not wrong.any():
-        return label.astype(np.uint8)
     ignored = np.isin(label, ignore)
     wrong &= ~ignored
     if wrong.any():

@@ -30,8 +30,10 @@ class OnnxGraph:
         provider = f"{device}ExecutionProvider"
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # Idle worker threads would otherwise spin between requests and starve PNG encoding.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads spin between the steps of a run, which wakes them sooner, but not between runs,
+        # where they would starve the encoding of photographs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3  # warnings are about nodes that belong on the processor
         if provider not in onnxruntime.get_available_providers():
             raise RuntimeError(

@@ -27,6 +27,7 @@ from service.lifecycle import Lifecycle
 from service.lifecycle import router as health
 from service.limits import Limiter
 from service.log import set_up_logging
+from service.memory import keep_freed_memory
 from service.metrics_server import measure_loop_lag, serve_metrics
 from service.middleware import RequestContext, UploadLimit
 from service.model_manager import ModelManager
@@ -138,6 +139,7 @@ def run(settings: Settings) -> None:
     raise, and later the error of an engine that has failed for good.
     """
     set_up_logging(settings.log_format, settings.log_level)
+    keep_freed_memory()
     # Refusals and probes must not wait for threads that decode: 1 ms is a fifth of the usual.
     sys.setswitchinterval(0.001)
     if settings.engine_cache is not None:  # engine processes inherit it

@@ -15,10 +15,16 @@ from model.codec import legal_size
 from model.errors import MapError
 from model.image_checks import check_pixels
 from model.image_io import PHOTO_FORMATS, decode_instance_map, decode_label_map, decode_source
+from model.png_reader import read_png_header
 from model.spec import InputSpec
 from service.errors import ServiceError
 from service.jobs import Job, MapData, OutputFormat
 from service.synthesizer import Scene, prepare_scene
+
+SMALL_PIXELS = 1 << 16
+"""Scenes up to here are read in a millisecond or two. To hand that to a thread and to wait for the
+interpreter's lock there takes longer, when many do it at once."""
+_SMALL_BYTES = 4 * SMALL_PIXELS
 
 _ELEMENTS: dict[str, np.dtype[np.integer]] = {
     "uint8": np.dtype("u1"),
@@ -50,6 +56,24 @@ def decode_scene(job: Job, bundle: Bundle, max_pixels: int) -> Scene:
     check_size(bundle, label.shape[1], label.shape[0], job.format, max_pixels)
     with faults_of(None):
         return prepare_scene(bundle, label, instance, job.choice)
+
+
+def is_small(job: Job) -> bool:
+    """Whether a job's maps are read sooner than another thread begins to."""
+    # To find the instances of a label map that comes alone takes longer than to read both.
+    return job.instance is not None and all(map(_is_small, (job.label, job.instance)))
+
+
+def _is_small(given: MapData) -> bool:
+    if len(given.data) > _SMALL_BYTES:
+        return False
+    if given.encoding != "file":
+        return given.width * given.height <= SMALL_PIXELS
+    try:
+        read_png_header(given.data, SMALL_PIXELS, "")
+    except MapError:  # too large, or another kind of file
+        return False
+    return True
 
 
 def scene_map(given: MapData, spec: InputSpec, max_pixels: int) -> NDArray[np.integer]:

@@ -31,6 +31,7 @@ from model.bundle import Bundle, load_bundle
 from model.engine_key import batch_profiles
 from service.backends import Engine, EngineInput, load_engine, runs_on_processor
 from service.engine_errors import EngineFatalError, is_fatal, is_out_of_memory
+from service.memory import keep_freed_memory
 from service.shared_planes import Array, SharedPlanes
 from service.synthesizer import Synthesizer
 
@@ -171,6 +172,7 @@ def main() -> int:
     for descriptor in (control, *slots):
         os.set_inheritable(descriptor, False)
     channel = Channel(control)
+    keep_freed_memory()
     try:
         _serve(channel, [SharedPlanes(descriptor) for descriptor in slots])
     except EngineFatalError as error:

@@ -95,6 +95,8 @@ def _options(settings: Settings) -> list[tuple[str, Any]]:
     return [
         ("grpc.max_receive_message_length", settings.max_upload_bytes),
         ("grpc.max_send_message_length", -1),
+        # Maps are megabytes: with the default of 64 KiB a sender waits for every few rows of them.
+        ("grpc.http2.lookahead_bytes", 8 << 20),
         ("grpc.so_reuseport", 0),  # else a port that is taken would be shared in silence
         ("grpc.keepalive_time_ms", round(settings.grpc_keepalive_s * 1000)),
         # Game engines ping idle connections every few seconds, which the library would punish by

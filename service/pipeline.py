@@ -1,11 +1,12 @@
 """One request from the bytes that came in to an encoded photograph, for every face of the server.
 
-    decode   both maps, checked, with styles chosen    on a pool of threads
+    decode   both maps, checked, with styles chosen    on a pool of threads unless they are small
     queue    waiting for the engine                    bounded; see service.scheduler
     infer    the network                               in a process of its own
-    encode   PNG, JPEG, WebP or raw pixels             on another pool of threads
+    encode   PNG, JPEG, WebP or raw pixels             on another pool of threads, likewise
 
-Nothing here blocks the event loop, so the server answers probes while it synthesises.
+Nothing here blocks the event loop for more than a few milliseconds, so the server answers probes
+while it synthesises.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from model.image_io import encode_photo
 from service import metrics
 from service.batching import Limits
 from service.deadlines import until
-from service.decode import decode_scene, faults_of
+from service.decode import SMALL_PIXELS, decode_scene, faults_of, is_small
 from service.encode import PhotoStyles, StyleEncoder, decode_style_photo, photo_styles, with_codes
 from service.engine_batch import EngineConfig, EngineStats, Pixels
 from service.engine_process import EngineProcess, EngineState
@@ -152,9 +153,7 @@ class Pipeline:
         self._decoding += 1
         try:
             with timed("decode", times):
-                scene = await self.on_codec_pool(
-                    decode_scene, job, self.bundle, self.config.max_pixels
-                )
+                scene = await self.read(job, decode_scene, job, self.bundle, self.config.max_pixels)
                 if job.style_photo is None:
                     return scene
                 codes = await self._codes(scene, job.style_photo, "style_photo")
@@ -203,10 +202,16 @@ class Pipeline:
         """Encode a photograph (H, W, 3) uint8."""
         try:
             with timed("encode", times):
+                if pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS:
+                    return _encode(pixels, format_, quality)
                 return await self._encoders.run(_encode, pixels, format_, quality)
         except asyncio.CancelledError:
             metrics.CANCELLED.labels("encode").inc()
             raise
+
+    async def read(self, job: Job, work: Callable[..., T], *arguments: object) -> T:
+        """Do work that takes as long as a job's maps are large: at once, or on the pool."""
+        return work(*arguments) if is_small(job) else await self.on_codec_pool(work, *arguments)
 
     async def on_codec_pool(self, work: Callable[..., T], *arguments: object) -> T:
         """Run short processor-bound work off the event loop."""

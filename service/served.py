@@ -69,7 +69,7 @@ class ServedModel:
     async def _answer(self, job: Job, times: StageTimes) -> Answer:
         if not self.cache.enabled:
             return Answer(await self.pipeline.synthesize(job, times), cached=False)
-        key = await self.pipeline.on_codec_pool(job_key, job, self.description.version)
+        key = await self.pipeline.read(job, job_key, job, self.description.version)
         photo = self.cache.get(key)
         if photo is not None:
             return Answer(photo, cached=True)
