@@ -121,7 +121,8 @@ def bench_engines(
             try:
                 child = EngineChild(folder, backend, threads)
             except EngineFailedError as error:
-                report.absent[backend] = str(error)
+                # Tables are shown to others: where the bundle lies here is nothing to them.
+                report.absent[backend] = str(error).replace(str(bundle.folder), bundle.name)
                 continue
             stack.callback(child.stop)
             running.append(_Running(child, timed, _gpu_memory() - before))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from cli.main import cli
+from service.fleet_scaling import DOWN_PERIOD_S, Scaling
 from service.settings import Settings
 from tests.k8s.conftest import CACHE, CHART, KUBERNETES, ROOT, Manifest, Render, only, run_helm
 
@@ -267,6 +268,25 @@ def test_servers_scale_on_wait_and_on_busy_engines(render: Render) -> None:
         "hdsynth_queue_wait_predicted_seconds": "1000m",
         "hdsynth_engine_busy_ratio": "600m",
     }
+
+
+def test_the_simulated_autoscaler_is_that_of_the_chart(render: Render) -> None:
+    """What `hdsynth simulate` says of a fleet holds for the one that is installed."""
+    spec = only(render(CHART / "ci/cpu-only.yaml"), "HorizontalPodAutoscaler")["spec"]
+    keda = only(render(CHART / "ci/keda.yaml"), "ScaledObject")["spec"]
+    behaviours = [spec["behavior"], keda["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]]
+    scaling = Scaling("hpa")
+    for behaviour in behaviours:
+        period, percent = int(DOWN_PERIOD_S), round(scaling.down_part * 100)
+        assert behaviour["scaleDown"]["policies"] == [
+            {"type": "Pods", "value": 1, "periodSeconds": period},
+            {"type": "Percent", "value": percent, "periodSeconds": period},
+        ]
+    growth = round(scaling.most_after(100) - 100)
+    assert behaviours[0]["scaleUp"]["policies"] == [
+        {"type": "Percent", "value": growth, "periodSeconds": int(scaling.up_period_s)}
+    ]
+    assert "scaleUp" not in behaviours[1]  # KEDA's defaults, which `Scaling("keda")` knows
 
 
 def test_network_is_denied_by_default(render: Render) -> None:

@@ -19,7 +19,7 @@ SIZES = [(64, 64), (100, 70)]
 
 @pytest.fixture(scope="module")
 def report(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Three engines that run and two that cannot, at two sizes and batches."""
+    """Three engines that run and three that cannot, at two sizes and batches."""
     checkout = write_stand_in(tmp_path_factory.mktemp("checkout"))
     backends = [
         "onnx:float32",
@@ -27,6 +27,7 @@ def report(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Repor
         f"{REFERENCE}{checkout}",
         f"{REFERENCE}{checkout / 'elsewhere'}",
         "unheard-of",
+        "onnx-frozen",
     ]
     return bench_engines(
         load_bundle(tiny_bundle),
@@ -70,10 +71,11 @@ def test_photographs_are_compared_with_torch(report: Report) -> None:
 
 def test_engines_that_cannot_run_are_listed_with_the_reason(report: Report) -> None:
     """A backend that does not exist and a folder that is no checkout stop nothing."""
-    elsewhere, unheard_of = report.absent
+    elsewhere, unheard_of, frozen = report.absent
     assert "networks.py does not exist" in report.absent[elsewhere]
     assert unheard_of == "unheard-of"
     assert "'unheard-of' is unknown" in report.absent[unheard_of]
+    assert report.absent[frozen].startswith("BundleError: tiny: no onnx-frozen engine")
 
 
 def test_report_is_written_as_table_json_and_plot(report: Report, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from model.bundle import Bundle
 from model.classes import Classes
 from model.errors import MapError
 from model.spec import GeneratorSpec, InputSpec
-from service.decode import decode_scene, raw_plane, scene_map
+from service.decode import SMALL_PIXELS, decode_scene, is_small, raw_plane, scene_map
 from service.jobs import Job, MapData
 from service.synthesizer import batch_forms, fill_batch
 from tests.service.conftest import png
@@ -60,3 +60,18 @@ def test_raw_ids_are_little_endian() -> None:
     """The first of two bytes is the low one."""
     ids = raw_plane(MapData(b"\x01\x02\x03\x04", "raw", "uint16", 2, 1), 100, "instance")
     assert ids.tolist() == [[0x0201, 0x0403]]
+
+
+def test_what_takes_long_is_never_read_at_once() -> None:
+    """Only a pair of maps that are small, whatever their files say, is read on the event loop."""
+    side = int(SMALL_PIXELS**0.5)
+    small, large = (MapData(png(np.zeros((side, s), np.uint8))) for s in (side, side + 1))
+    raw = MapData(bytes(side * side), "raw", "uint8", side, side)
+    bomb = MapData(zlib.compress(bytes(1 << 20)), "raw_zlib", "uint8", 1024, 1024)
+    assert is_small(Job(small, small))
+    assert is_small(Job(raw, small))
+    # Without an instance map its regions have to be found.
+    slow = [Job(small), Job(large, small), Job(small, large), Job(small, bomb)]
+    padded = MapData(small.data + bytes(4 * SMALL_PIXELS))
+    others = [Job(padded, small), Job(small, MapData(b"II*\0")), Job(MapData(b""), small)]
+    assert not any(map(is_small, slow + others))

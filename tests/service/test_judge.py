@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import hdsynth_client
 import httpx
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped]
 from grpc_status import rpc_status
 from hdsynth.v1 import synthesis_pb2 as pb
 from hdsynth.v1 import synthesis_pb2_grpc
+from hdsynth_client import Client, GrpcClient
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -145,6 +147,22 @@ def test_grpc_has_the_same_score(judging: Server, files: dict[str, bytes]) -> No
     assert rpc_status.from_call(refusals[0]).details[0].Unpack(info)
     assert info.reason == "UNFAITHFUL"
     assert dict(refusals[0].trailing_metadata())["x-faithfulness"] == rest
+
+
+@pytest.mark.parametrize("face", ["rest", "grpc"])
+def test_the_client_asks_and_is_told(judging: Server, files: dict[str, bytes], face: str) -> None:
+    """Both clients have the score of REST, none unasked, and the refusal as a typed error."""
+    told = float(ask(judging.url, files, min_faithfulness=0).headers["x-faithfulness"])
+    with (
+        Client(judging.url) if face == "rest" else GrpcClient(judging.grpc_address)
+    ) as client:
+        maps = files["label"], files["instance"]
+        assert client.synthesize(*maps).faithfulness is None
+        scored = client.synthesize(*maps, min_faithfulness=0.0)
+        assert scored.faithfulness == pytest.approx(told, abs=1e-4)
+        with pytest.raises(hdsynth_client.ServiceError) as refused:
+            client.synthesize(*maps, min_faithfulness=1.0)
+    assert (refused.value.reason, refused.value.retryable) == ("UNFAITHFUL", False)
 
 
 def test_a_judge_of_other_classes_does_not_judge(tmp_path: Path, tiny_bundle: Path) -> None:

@@ -51,6 +51,7 @@ def _form(
     quality: int | None,
     deadline_s: float | None,
     style_photo: bytes | None,
+    min_faithfulness: float | None,
 ) -> dict[str, Any]:
     """Build the multipart form; arrays travel deflated, which is faster than PNG on both ends."""
     options: dict[str, Any] = {
@@ -62,6 +63,8 @@ def _form(
         options["quality"] = quality
     if deadline_s is not None:
         options["deadline_ms"] = max(1, round(deadline_s * 1000))
+    if min_faithfulness is not None:
+        options["min_faithfulness"] = min_faithfulness
     files = {}
     for name, map_ in (("label", label), ("instance", instance)):
         if isinstance(map_, np.ndarray):
@@ -98,6 +101,7 @@ def _photo(response: httpx.Response, format_: Format) -> Photo:
         height=int(height) if height else None,
         model_version=response.headers.get("x-model-version", ""),
         seconds={stage: float(ms) / 1000 for stage, ms in found},
+        faithfulness=float(score) if (score := response.headers.get("x-faithfulness")) else None,
     )
 
 
@@ -175,16 +179,22 @@ class Client:
         deadline_s: float | None = None,
         model: str = "",
         style_photo: bytes | None = None,
+        min_faithfulness: float | None = None,
     ) -> Photo:
         """Turn maps into a photograph; ``styles`` wins over ``seed``.
 
         ``style_photo`` is a photograph of the same layout (JPEG, PNG or WebP), whose styles
         objects get that ``styles`` does not name.
 
+        ``min_faithfulness`` (0..1) asks for ``Photo.faithfulness``, and for the error UNFAITHFUL
+        below it; servers without a judge answer NO_JUDGE.
+
         Raises ServiceError, ConnectionFailedError, and ValueError for an array that is no map.
         """
         chosen = styles or Styles(seed)
-        form = _form(label, instance, chosen, quality, deadline_s, style_photo)
+        form = _form(
+            label, instance, chosen, quality, deadline_s, style_photo, min_faithfulness
+        )
         headers = {"Accept": _MEDIA_TYPES[format]}
 
         def call() -> Photo:
@@ -245,10 +255,13 @@ class AsyncClient:
         deadline_s: float | None = None,
         model: str = "",
         style_photo: bytes | None = None,
+        min_faithfulness: float | None = None,
     ) -> Photo:
         """Turn maps into a photograph, as ``Client.synthesize``."""
         chosen = styles or Styles(seed)
-        form = _form(label, instance, chosen, quality, deadline_s, style_photo)
+        form = _form(
+            label, instance, chosen, quality, deadline_s, style_photo, min_faithfulness
+        )
         headers = {"Accept": _MEDIA_TYPES[format]}
 
         async def call() -> Photo:

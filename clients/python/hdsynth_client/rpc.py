@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import grpc
@@ -29,7 +30,10 @@ from hdsynth_client.types import (
 )
 
 _SERVICE = "/hdsynth.v1.SynthesisService/"
-_OPTIONS = [("grpc.max_receive_message_length", -1)]  # raw photographs exceed the usual 4 MiB
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),  # raw photographs exceed the usual 4 MiB,
+    ("grpc.http2.lookahead_bytes", 8 << 20),  # and are sent without a wait for every 64 KiB
+]
 _FORMATS: dict[Format, pb.ImageFormat] = {
     "png": pb.IMAGE_FORMAT_PNG,
     "jpeg": pb.IMAGE_FORMAT_JPEG,
@@ -158,6 +162,7 @@ def _request(
     quality: int | None,
     model: str,
     style_photo: bytes | None,
+    min_faithfulness: float | None,
 ) -> pb.SynthesizeRequest:
     return pb.SynthesizeRequest(
         model=model,
@@ -167,11 +172,14 @@ def _request(
         format=_FORMATS[format_],
         quality=quality or 0,
         style_photo=style_photo or b"",
+        min_faithfulness=min_faithfulness,
     )
 
 
 def _photo(response: pb.SynthesizeResponse) -> Photo:
-    return photo_of(response.photo, response.model_version, response.seconds)
+    photo = photo_of(response.photo, response.model_version, response.seconds)
+    judged = response.HasField("faithfulness")
+    return replace(photo, faithfulness=response.faithfulness if judged else None)
 
 
 def _models(response: pb.ListModelsResponse) -> list[Model]:
@@ -244,16 +252,22 @@ class GrpcClient:
         deadline_s: float | None = None,
         model: str = "",
         style_photo: bytes | None = None,
+        min_faithfulness: float | None = None,
     ) -> Photo:
         """Turn maps into a photograph; ``styles`` wins over ``seed``.
 
         ``style_photo`` is a photograph of the same layout (JPEG, PNG or WebP), whose styles
         objects get that ``styles`` does not name.
 
+        ``min_faithfulness`` (0..1) asks for ``Photo.faithfulness``, and for the error UNFAITHFUL
+        below it; servers without a judge answer NO_JUDGE.
+
         Raises ServiceError, ConnectionFailedError, and ValueError for an array that is no map.
         """
         chosen = styles or Styles(seed)
-        request = _request(label, instance, chosen, format, quality, model, style_photo)
+        request = _request(
+            label, instance, chosen, format, quality, model, style_photo, min_faithfulness
+        )
         return self._retry.run(lambda: _photo(self._call(self._synthesize, request, deadline_s)))
 
     def models(self) -> list[Model]:
@@ -310,10 +324,13 @@ class AsyncGrpcClient:
         deadline_s: float | None = None,
         model: str = "",
         style_photo: bytes | None = None,
+        min_faithfulness: float | None = None,
     ) -> Photo:
         """Turn maps into a photograph, as ``GrpcClient.synthesize``."""
         chosen = styles or Styles(seed)
-        request = _request(label, instance, chosen, format, quality, model, style_photo)
+        request = _request(
+            label, instance, chosen, format, quality, model, style_photo, min_faithfulness
+        )
 
         async def call() -> Photo:
             return _photo(await self._call(self._synthesize, request, deadline_s))

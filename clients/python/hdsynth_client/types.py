@@ -58,6 +58,8 @@ class Photo:
     model_version: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Seconds of each stage on the server: decode, queue, infer, encode."""
+    faithfulness: float | None = None
+    """How well it shows its layout, 0..1; None without ``min_faithfulness``, or with no class."""
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
