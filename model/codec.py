@@ -127,7 +127,7 @@ def check_label_map(
 
     Raises MapError LABEL_OUT_OF_RANGE naming the first offending value and its pixel.
     """
-    if 0 <= label.min() and label.max() < label_count:
+    if label.min() >= 0 and label.max() < label_count:
         return label.astype(np.uint8, copy=False)
     wrong = (label < 0) | (label >= label_count)
     ignored = np.isin(label, ignore)

@@ -153,9 +153,7 @@ def test_grpc_has_the_same_score(judging: Server, files: dict[str, bytes]) -> No
 def test_the_client_asks_and_is_told(judging: Server, files: dict[str, bytes], face: str) -> None:
     """Both clients have the score of REST, none unasked, and the refusal as a typed error."""
     told = float(ask(judging.url, files, min_faithfulness=0).headers["x-faithfulness"])
-    with (
-        Client(judging.url) if face == "rest" else GrpcClient(judging.grpc_address)
-    ) as client:
+    with Client(judging.url) if face == "rest" else GrpcClient(judging.grpc_address) as client:
         maps = files["label"], files["instance"]
         assert client.synthesize(*maps).faithfulness is None
         scored = client.synthesize(*maps, min_faithfulness=0.0)

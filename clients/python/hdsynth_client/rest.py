@@ -192,9 +192,7 @@ class Client:
         Raises ServiceError, ConnectionFailedError, and ValueError for an array that is no map.
         """
         chosen = styles or Styles(seed)
-        form = _form(
-            label, instance, chosen, quality, deadline_s, style_photo, min_faithfulness
-        )
+        form = _form(label, instance, chosen, quality, deadline_s, style_photo, min_faithfulness)
         headers = {"Accept": _MEDIA_TYPES[format]}
 
         def call() -> Photo:
@@ -259,9 +257,7 @@ class AsyncClient:
     ) -> Photo:
         """Turn maps into a photograph, as ``Client.synthesize``."""
         chosen = styles or Styles(seed)
-        form = _form(
-            label, instance, chosen, quality, deadline_s, style_photo, min_faithfulness
-        )
+        form = _form(label, instance, chosen, quality, deadline_s, style_photo, min_faithfulness)
         headers = {"Accept": _MEDIA_TYPES[format]}
 
         async def call() -> Photo:

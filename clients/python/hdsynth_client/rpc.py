@@ -162,6 +162,7 @@ def _request(
     quality: int | None,
     model: str,
     style_photo: bytes | None,
+    *,
     min_faithfulness: float | None,
 ) -> pb.SynthesizeRequest:
     return pb.SynthesizeRequest(
@@ -266,7 +267,14 @@ class GrpcClient:
         """
         chosen = styles or Styles(seed)
         request = _request(
-            label, instance, chosen, format, quality, model, style_photo, min_faithfulness
+            label,
+            instance,
+            chosen,
+            format,
+            quality,
+            model,
+            style_photo,
+            min_faithfulness=min_faithfulness,
         )
         return self._retry.run(lambda: _photo(self._call(self._synthesize, request, deadline_s)))
 
@@ -329,7 +337,14 @@ class AsyncGrpcClient:
         """Turn maps into a photograph, as ``GrpcClient.synthesize``."""
         chosen = styles or Styles(seed)
         request = _request(
-            label, instance, chosen, format, quality, model, style_photo, min_faithfulness
+            label,
+            instance,
+            chosen,
+            format,
+            quality,
+            model,
+            style_photo,
+            min_faithfulness=min_faithfulness,
         )
 
         async def call() -> Photo:
