@@ -24,7 +24,10 @@ from service.synthesizer import Scene, prepare_scene
 SMALL_PIXELS = 1 << 16
 """Scenes up to here are read in a millisecond or two. To hand that to a thread and to wait for the
 interpreter's lock there takes longer, when many do it at once."""
-_SMALL_BYTES = 4 * SMALL_PIXELS
+_SMALL_PLANE = 4 * SMALL_PIXELS
+_SMALL_FILE = SMALL_PIXELS // 2
+"""Bytes; a larger file may be made of thousands of chunks, which take longer than their pixels."""
+_FEW_STYLES = 100
 
 _ELEMENTS: dict[str, np.dtype[np.integer]] = {
     "uint8": np.dtype("u1"),
@@ -59,13 +62,16 @@ def decode_scene(job: Job, bundle: Bundle, max_pixels: int) -> Scene:
 
 
 def is_small(job: Job) -> bool:
-    """Whether a job's maps are read sooner than another thread begins to."""
+    """Whether a job is read and its styles are chosen sooner than another thread begins to."""
+    if len(job.choice.instances) > _FEW_STYLES:
+        return False
     # To find the instances of a label map that comes alone takes longer than to read both.
     return job.instance is not None and all(map(_is_small, (job.label, job.instance)))
 
 
 def _is_small(given: MapData) -> bool:
-    if len(given.data) > _SMALL_BYTES:
+    # Whatever the maps' size, what is announced as one must not keep the event loop waiting.
+    if len(given.data) > (_SMALL_FILE if given.encoding == "file" else _SMALL_PLANE):
         return False
     if given.encoding != "file":
         return given.width * given.height <= SMALL_PIXELS

@@ -7,6 +7,7 @@ from model.bundle import Bundle
 from model.classes import Classes
 from model.errors import MapError
 from model.spec import GeneratorSpec, InputSpec
+from model.styles import StyleChoice
 from service.decode import SMALL_PIXELS, decode_scene, is_small, raw_plane, scene_map
 from service.jobs import Job, MapData
 from service.synthesizer import batch_forms, fill_batch
@@ -69,9 +70,17 @@ def test_what_takes_long_is_never_read_at_once() -> None:
     raw = MapData(bytes(side * side), "raw", "uint8", side, side)
     bomb = MapData(zlib.compress(bytes(1 << 20)), "raw_zlib", "uint8", 1024, 1024)
     assert is_small(Job(small, small))
-    assert is_small(Job(raw, small))
+    assert is_small(Job(raw, small, StyleChoice(instances=dict.fromkeys(range(100), 0))))
     # Without an instance map its regions have to be found.
     slow = [Job(small), Job(large, small), Job(small, large), Job(small, bomb)]
-    padded = MapData(small.data + bytes(4 * SMALL_PIXELS))
-    others = [Job(padded, small), Job(small, MapData(b"II*\0")), Job(MapData(b""), small)]
+    padded = MapData(small.data + bytes(SMALL_PIXELS))
+    # Empty blocks without end.
+    hollow = MapData(bytes(5 * SMALL_PIXELS), "raw_zlib", "uint8", side, side)
+    others = [
+        Job(padded, small),
+        Job(small, hollow),
+        Job(small, MapData(b"II*\0")),
+        Job(MapData(b""), small),
+        Job(small, small, StyleChoice(instances=dict.fromkeys(range(101), 0))),
+    ]
     assert not any(map(is_small, slow + others))
