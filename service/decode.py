@@ -28,6 +28,7 @@ _SMALL_PLANE = 4 * SMALL_PIXELS
 _SMALL_FILE = SMALL_PIXELS // 2
 """Bytes; a larger file may be made of thousands of chunks, which take longer than their pixels."""
 _FEW_STYLES = 100
+"""Of single instances; each is looked up by itself."""
 
 _ELEMENTS: dict[str, np.dtype[np.integer]] = {
     "uint8": np.dtype("u1"),

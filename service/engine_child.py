@@ -31,7 +31,7 @@ from service.synthesizer import Scene, batch_forms, fill_batch
 T = TypeVar("T")
 SLOTS = 2
 """Batches that an engine can have at once: one runs, one lies ready."""
-SMALL_PIXELS = 1 << 19
+SMALL_BATCH_PIXELS = 1 << 19
 """Batches up to here are copied in less than a millisecond: sooner than a thread begins to."""
 CLOSING_S = 5.0
 """Seconds that an engine gets to free its device."""
@@ -169,7 +169,7 @@ class EngineChild:
     async def _copy(self, scenes: Sequence[Scene], work: Callable[..., T], *arguments: object) -> T:
         self._raise_end()
         height, width = scenes[0].size
-        if len(scenes) * height * width <= SMALL_PIXELS:
+        if len(scenes) * height * width <= SMALL_BATCH_PIXELS:
             return work(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._copying, work, *arguments)
 
