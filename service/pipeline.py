@@ -5,7 +5,7 @@
     infer    the network                               in a process of its own
     encode   PNG, JPEG, WebP or raw pixels             on another pool of threads, likewise
 
-Nothing here blocks the event loop for more than a few milliseconds, so the server answers probes
+Nothing here holds the event loop for more than a few milliseconds, so the server answers probes
 while it synthesises.
 """
 
@@ -34,6 +34,7 @@ from service.engine_process import EngineProcess, EngineState
 from service.errors import ServiceError
 from service.jobs import Job, Lane, OutputFormat, Photo
 from service.judge import PhotoJudge, required_judge
+from service.loop_turns import LoopTurns
 from service.queue_metrics import watch_queue
 from service.scheduler import Scheduler
 from service.synthesizer import Scene
@@ -79,6 +80,7 @@ class Pipeline:
         # Apart, so that photographs that are done do not wait behind maps that have just come.
         self._decoders = WorkerThreads(threads, "decode")
         self._encoders = WorkerThreads(threads, "encode")
+        self._small_decodes, self._small_encodes = LoopTurns(), LoopTurns()
         self._style_encoder = StyleEncoder(config.bundle, config.threads)
         self._accepted = self._decoding = 0
         self._is_draining = False
@@ -202,16 +204,18 @@ class Pipeline:
         """Encode a photograph (H, W, 3) uint8."""
         try:
             with timed("encode", times):
-                if pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS:
-                    return _encode(pixels, format_, quality)
-                return await self._encoders.run(_encode, pixels, format_, quality)
+                height, width, _ = pixels.shape
+                small = height * width <= SMALL_PIXELS
+                place = self._small_encodes if small else self._encoders
+                return await place.run(_encode, pixels, format_, quality)
         except asyncio.CancelledError:
             metrics.CANCELLED.labels("encode").inc()
             raise
 
     async def read(self, job: Job, work: Callable[..., T], *arguments: object) -> T:
-        """Do work that takes as long as a job's maps are large: at once, or on the pool."""
-        return work(*arguments) if is_small(job) else await self.on_codec_pool(work, *arguments)
+        """Do work that takes as long as a job's maps are large: on the loop, or on the pool."""
+        place = self._small_decodes if is_small(job) else self._decoders
+        return await place.run(work, *arguments)
 
     async def on_codec_pool(self, work: Callable[..., T], *arguments: object) -> T:
         """Run short processor-bound work off the event loop."""
