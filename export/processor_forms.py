@@ -4,8 +4,8 @@ Two layers of the networks are slow there: the transposed 3x3 convolutions, whic
 neither vectorise nor quantise well, and the last 7x7 convolution, whose three output channels fill
 less than a quarter of a vector. The first becomes four plain convolutions, one for each of 2x2
 pixels, and a step that lays them side by side; the second one that computes 2x2 pixels at once.
-Weights are arranged by nodes that runtimes fold when they load the graph, so that the file still
-points to the bundle's own weights.
+For the residual blocks see ``export.winograd``. Weights are arranged by nodes that runtimes fold
+when they load the graph, so that the file still points to the bundle's own weights.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import onnx_ir as ir
 from onnxscript.rewriter import rewrite
 from onnxscript.rewriter.pattern import RewriteRule
 
+from export.winograd import use_winograd
+
 Runtime = Literal["onnx", "openvino"]
 
 _TAPS = ((1,), (2, 0))
@@ -26,9 +28,12 @@ _TAPS = ((1,), (2, 0))
 def use_processor_forms(graph: ir.Model, runtime: Runtime) -> None:
     """Rewrite transposed 3x3 convolutions of stride 2 and 7x7 convolutions before a tanh.
 
-    What is fast differs in one step: ONNX Runtime lays pixels side by side on one core and
-    slowly but for plain copies, OpenVINO has a fast operator and slow copies.
+    What is fast differs: ONNX Runtime lays pixels side by side on one core and slowly but for
+    plain copies, and gains by Winograd's form of residual blocks; OpenVINO has a fast operator
+    and slow copies.
     """
+    if runtime == "onnx":
+        use_winograd(graph)
     lay = _interleave if runtime == "onnx" else _to_space
 
     def pixels(op: Any, x: Any, weight: Any, bias: Any, **_: Any) -> Any:
